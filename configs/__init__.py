@@ -1,0 +1,1 @@
+"""Configs: `default` explains every field; the others change only what differs."""

@@ -1,0 +1,81 @@
+"""Random changes to training images, on the device, composed from the config.
+
+An operation maps one image and a key to an image; keys come from the example's
+position in the global batch, so results do not depend on the number of devices.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, UInt8
+
+from fmnist_jax.errors import UserError, unknown_name
+
+Augmentation = Callable[
+    [Key[Array, ' b'], UInt8[Array, 'b h w c']], UInt8[Array, 'b h w c']
+]
+
+
+def horizontal_flip(
+    key: Key[Array, ''], image: UInt8[Array, 'h w c'], *, probability: float = 0.5
+) -> UInt8[Array, 'h w c']:
+    """Mirrors left and right with this probability."""
+    flip = jax.random.bernoulli(key, probability)
+    return jnp.where(flip, image[:, ::-1], image)
+
+
+def pad_and_crop(
+    key: Key[Array, ''], image: UInt8[Array, 'h w c'], *, padding: int = 2
+) -> UInt8[Array, 'h w c']:
+    """Pads each side with `padding` black pixels and cuts out a random window."""
+    height, width, channels = image.shape
+    padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
+    return jax.lax.dynamic_slice(padded, (top, left, 0), (height, width, channels))
+
+
+OPERATIONS = MappingProxyType(
+    {'horizontal_flip': horizontal_flip, 'pad_and_crop': pad_and_crop}
+)
+
+
+def make_augmentation(config: Sequence[Mapping[str, Any]]) -> Augmentation:
+    """Composes operations, applied in order.
+
+    Args:
+      config: for each operation its `name` and its keyword arguments.
+
+    Returns:
+      A function of keys [b] and images [b, h, w, c].
+
+    Raises:
+      UserError: there is no such operation, or it takes no such argument.
+    """
+    operations = [_operation(dict(entry)) for entry in config]
+
+    def augment(keys, images):
+        for i, operation in enumerate(operations):
+            own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
+            images = jax.vmap(operation)(own, images)
+        return images
+
+    return augment
+
+
+def _operation(entry: dict[str, Any]) -> Callable:
+    name = entry.pop('name', None)
+    if name not in OPERATIONS:
+        raise unknown_name('augmentation', name, OPERATIONS)
+    known = inspect.signature(OPERATIONS[name]).parameters.values()
+    valid = [p.name for p in known if p.kind is p.KEYWORD_ONLY]
+    for argument in entry:
+        if argument not in valid:
+            raise unknown_name(f'argument of augmentation {name!r}', argument, valid)
+    if not 0 <= entry.get('probability', 0) <= 1 or entry.get('padding', 0) < 0:
+        raise UserError(f'augmentation {name!r}: out of range: {entry}')
+    return functools.partial(OPERATIONS[name], **entry)

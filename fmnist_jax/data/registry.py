@@ -1,0 +1,78 @@
+"""What is known about each data set before its files are read."""
+
+import dataclasses
+
+from fmnist_jax.errors import unknown_name
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """A data set of IDX files.
+
+    Attributes:
+      name: as in `config.data.name`; also the TFDS name.
+      url: where the four files are served, gzip-compressed; None if nowhere.
+      package: the Debian/Ubuntu package that holds the four files, or None.
+      package_folder: where that package puts them.
+      class_names: one name a label, or None when they are not known.
+      sha256: the checksum of each file's decompressed content, or None when any
+        content will do.
+    """
+
+    name: str
+    url: str | None = None
+    package: str | None = None
+    package_folder: str | None = None
+    class_names: tuple[str, ...] | None = None
+    sha256: dict[str, str] | None = None
+
+
+# Xiao, Rasul, Vollgraf (2017), https://github.com/zalandoresearch/fashion-mnist, as
+# released since 2017-08-31 (before, train and test overlapped).
+FASHION_MNIST = DatasetSpec(
+    name='fashion_mnist',
+    url='http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
+    package='dataset-fashion-mnist',
+    package_folder='/usr/share/datasets/fashion-mnist',
+    class_names=(
+        'T-shirt/top',
+        'Trouser',
+        'Pullover',
+        'Dress',
+        'Coat',
+        'Sandal',
+        'Shirt',
+        'Sneaker',
+        'Bag',
+        'Ankle boot',
+    ),
+    sha256={
+        'train_images': (
+            'c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888'
+        ),
+        'train_labels': (
+            'bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9'
+        ),
+        'test_images': (
+            '5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b'
+        ),
+        'test_labels': (
+            '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34'
+        ),
+    },
+)
+
+_SPECS = {spec.name: spec for spec in (FASHION_MNIST,)}
+
+
+def get_spec(name: str, idx_dir: str | None) -> DatasetSpec:
+    """The data set called `name`; any name will do for a folder of one's own.
+
+    Raises:
+      UserError: the name is not registered and no `idx_dir` says where its files are.
+    """
+    if name in _SPECS:
+        return _SPECS[name]
+    if idx_dir is None:
+        raise unknown_name('data.name', name, _SPECS)
+    return DatasetSpec(name=name)

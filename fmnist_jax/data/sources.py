@@ -1,0 +1,162 @@
+"""Where the IDX files come from: the data set's server, a Debian package, a folder."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from etils import epath
+
+from fmnist_jax.data import idx
+from fmnist_jax.data.registry import DatasetSpec
+from fmnist_jax.errors import UserError
+
+_CONNECT_SECONDS = 10
+_APT_SECONDS = 300
+
+
+class _NotServed(Exception):
+    """This source cannot serve; the next one may."""
+
+
+def obtain(
+    spec: DatasetSpec, data_dir: epath.Path, log: Callable[[str], None]
+) -> tuple[idx.IdxArrays, str]:
+    """Fetches the four files of a registered data set.
+
+    Tries the data set's own server, then the Debian/Ubuntu package (installed
+    already, installed now as root, or unpacked into `data_dir`).
+
+    Args:
+      spec: what to fetch.
+      data_dir: downloads and unpacked packages are kept below it.
+      log: told, in one line, of each source that did not serve.
+
+    Returns:
+      The arrays, checked, and the source that served in words.
+
+    Raises:
+      UserError: no source serves; the message names all the ways.
+    """
+    for source in (_from_server, _from_package):
+        try:
+            folder, description = source(spec, data_dir)
+            found = idx.read_folder(folder, len(spec.class_names))
+            check(spec, found, folder)
+            return found, description
+        except (_NotServed, UserError) as error:
+            log(f'data: {error}')
+    raise UserError(
+        f'no source of {spec.name} can be reached. Do one of these: '
+        f'(1) let this machine reach {spec.url}; '
+        f'(2) on Debian or Ubuntu: apt-get install {spec.package}; '
+        '(3) put the four IDX files into a folder and name it with '
+        '--config.data.idx_dir=FOLDER'
+    )
+
+
+def check(spec: DatasetSpec, found: idx.IdxArrays, folder: epath.Path) -> None:
+    """Compares the files' content with the recorded checksums.
+
+    Raises:
+      UserError: a checksum differs.
+    """
+    for key, expected in (spec.sha256 or {}).items():
+        if found.sha256[key] != expected:
+            raise UserError(
+                f'{folder / idx.FILE_NAMES[key]} is not the file of {spec.name}: '
+                f'SHA-256 {found.sha256[key]}, expected {expected} (for data of your '
+                'own, choose another --config.data.name)'
+            )
+
+
+def _from_server(spec: DatasetSpec, data_dir: epath.Path) -> tuple[epath.Path, str]:
+    import tensorflow_datasets as tfds  # noqa: PLC0415 - only for preparing
+
+    urls = {name: f'{spec.url}{name}.gz' for name in idx.FILE_NAMES.values()}
+    # The download manager knows no time-out: ask first whether anyone answers.
+    probe = urllib.request.Request(next(iter(urls.values())), method='HEAD')
+    try:
+        urllib.request.urlopen(probe, timeout=_CONNECT_SECONDS).close()
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, 'reason', error)
+        raise _NotServed(f'{spec.url} does not answer ({reason})') from error
+    manager = tfds.download.DownloadManager(
+        download_dir=data_dir / 'downloads',
+        dataset_name=spec.name,
+        url_infos=tfds.download.checksums.load_url_infos(
+            epath.Path(__file__).parent / 'checksums.tsv'
+        ),
+        force_checksums_validation=True,
+    )
+    try:
+        paths = manager.download(urls)
+    except Exception as error:
+        # Whatever broke the download (requests, a checksum, the disk), the package
+        # may still serve.
+        reason = ' '.join(str(error).split())[:200]
+        raise _NotServed(f'{spec.url}: download failed ({reason})') from error
+    folder = data_dir / 'downloads' / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in paths.items():
+        shutil.copyfile(path, folder / f'{name}.gz')
+    return folder, f'server {spec.url}'
+
+
+def _from_package(spec: DatasetSpec, data_dir: epath.Path) -> tuple[epath.Path, str]:
+    installed = epath.Path(spec.package_folder)
+    unpacked = data_dir / 'packages' / spec.package
+    if not installed.is_dir():
+        if shutil.which('apt-get') is None:
+            raise _NotServed('this is not Debian or Ubuntu (there is no apt-get)')
+        if os.geteuid() == 0:
+            _apt('install', '--yes', '--no-install-recommends', spec.package)
+        else:
+            _unpack(spec, unpacked)
+            installed = unpacked / spec.package_folder.lstrip('/')
+    return installed, f'Debian package {spec.package} ({installed})'
+
+
+def _unpack(spec: DatasetSpec, target: epath.Path) -> None:
+    """Downloads the package and unpacks it into `target`, which needs no root."""
+    if (target / spec.package_folder.lstrip('/')).is_dir():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        _apt('download', spec.package, cwd=temporary)
+        (archive,) = epath.Path(temporary).glob('*.deb')
+        _run('dpkg-deb', '--extract', str(archive), f'{temporary}/unpacked')
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(f'{temporary}/unpacked', target)
+
+
+def _apt(*arguments: str, cwd: str | None = None) -> None:
+    """Runs apt-get, once more after an update of its lists if need be."""
+    try:
+        _run('apt-get', '--quiet', *arguments, cwd=cwd)
+    except _NotServed:
+        if os.geteuid() != 0:
+            raise
+        _run('apt-get', '--quiet', 'update')
+        _run('apt-get', '--quiet', *arguments, cwd=cwd)
+
+
+def _run(*command: str, cwd: str | None = None) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_APT_SECONDS,
+            env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _NotServed(f'{" ".join(command)}: {error}') from error
+    if done.returncode:
+        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise _NotServed(f'{" ".join(command)} failed: {" ".join(reason)}')

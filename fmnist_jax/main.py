@@ -1,0 +1,32 @@
+"""Trains a model: python -m fmnist_jax.main --config=configs/tinyvgg.py"""
+
+import time
+
+import psutil
+from absl import flags
+from ml_collections import config_flags
+
+from fmnist_jax import cli
+from fmnist_jax import config as config_lib
+from fmnist_jax.training.train import train_and_evaluate
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'The config file.')
+_WORKDIR = flags.DEFINE_string(
+    'workdir',
+    None,
+    'Where everything is written; default: runs/ plus the name of the config file, and '
+    'a hash of the --config.… overrides if there are any.',
+)
+flags.mark_flag_as_required('config')
+
+
+def main() -> None:
+    import_seconds = time.time() - psutil.Process().create_time()
+    overrides = config_flags.get_override_values(flags.FLAGS['config'])
+    path = config_flags.get_config_filename(flags.FLAGS['config'])
+    workdir = _WORKDIR.value or config_lib.default_workdir(path, overrides)
+    train_and_evaluate(_CONFIG.value, workdir, import_seconds)
+
+
+if __name__ == '__main__':
+    cli.run(main)

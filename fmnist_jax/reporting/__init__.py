@@ -1,0 +1,1 @@
+"""Metrics, and what a person sees of a run."""

@@ -1,0 +1,202 @@
+"""Checkpoints: written by Orbax, sealed by a manifest, verified before they are used.
+
+`checkpoints/STEP/` holds one checkpoint: the train state and the metrics so far, so
+that a resumed run leaves `metrics.jsonl` as an uninterrupted one would. Its last file,
+`manifest.sha256`, lists the SHA-256 of all the others in the format of `sha256sum`:
+Orbax restores flipped bits without complaint, and a process may be killed at any
+moment. A checkpoint whose files do not match its manifest is not used.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+from jaxtyping import PyTree
+
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
+
+_MANIFEST = 'manifest.sha256'
+
+
+@dataclasses.dataclass
+class Record:
+    """What a checkpoint holds besides the train state.
+
+    Attributes:
+      metrics: the lines of `metrics.jsonl` so far.
+      epoch_seconds: time spent training in the epoch that is under way.
+    """
+
+    metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    epoch_seconds: float = 0.0
+
+    def best_step(self) -> int | None:
+        """The step of highest validation accuracy, the earliest on ties."""
+        lines = [line for line in self.metrics if line['split'] == 'validation']
+        # max keeps the first of equals.
+        return max(lines, key=lambda x: x['accuracy'])['step'] if lines else None
+
+
+class Checkpoints:
+    """The checkpoints of one work folder."""
+
+    def __init__(self, workdir: epath.Path):
+        self.folder = workdir / workdir_lib.CHECKPOINTS
+        self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+
+    def steps(self) -> list[int]:
+        """Steps that have a folder, in order, whole or not."""
+        if not self.folder.exists():
+            return []
+        return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit())
+
+    def save(self, state: PyTree, record: Record, keep_last: int) -> None:
+        """Writes a checkpoint; then drops those that are neither late nor the best.
+
+        Args:
+          state: with a field `step`.
+          record: the metrics so far.
+          keep_last: how many of the latest to keep.
+        """
+        step = int(state.step)
+        path = self.folder / str(step)
+        if path.exists():
+            if self.is_whole(step):
+                return
+            path.rmtree()
+        self._orbax.save(
+            path,
+            ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                record=ocp.args.JsonSave(dataclasses.asdict(record)),
+            ),
+        )
+        workdir_lib.write_bytes(path / _MANIFEST, _manifest(path))
+        keep = {*self.steps()[-keep_last:], record.best_step()}
+        for old in self.steps():
+            if old not in keep:
+                # Without its manifest, a folder that is half removed is no checkpoint.
+                (self.folder / str(old) / _MANIFEST).unlink(missing_ok=True)
+                (self.folder / str(old)).rmtree()
+
+    def is_whole(self, step: int) -> bool:
+        """Whether every byte of a checkpoint is as it was written."""
+        path = self.folder / str(step)
+        try:
+            return (path / _MANIFEST).read_bytes() == _manifest(path)
+        except OSError:
+            return False
+
+    def clean_up(self) -> None:
+        """Removes what a killed process left half-written or half-removed."""
+        if not self.folder.exists():
+            return
+        for path in self.folder.iterdir():
+            if not path.name.isdigit() or not (path / _MANIFEST).exists():
+                path.rmtree() if path.is_dir() else path.unlink()
+
+    def latest(self, log: Callable[[str], None]) -> int | None:
+        """The step of the latest whole checkpoint; damaged ones are named to `log`."""
+        for step in reversed(self.steps()):
+            if self.is_whole(step):
+                return step
+            if (self.folder / str(step) / _MANIFEST).exists():
+                problem = 'is damaged (its files do not match its manifest)'
+            else:
+                problem = 'was not finished'
+            log(f'checkpoint {self.folder / str(step)} {problem}; trying the one before')
+        return None
+
+    def find(self, which: str, log: Callable[[str], None]) -> int:
+        """The step of the checkpoint called `best`, `last` or by its step.
+
+        `best` is the best of the steps before the last whole checkpoint.
+
+        Raises:
+          UserError: there is no such checkpoint, or it is damaged.
+        """
+        last = self.latest(log)
+        if last is None:
+            raise UserError(f'there is no whole checkpoint in {self.folder}')
+        if which == 'last':
+            return last
+        if which == 'best':
+            best = self.read_record(last).best_step()
+            if best is None:
+                raise UserError(
+                    f'{self.folder} holds no checkpoint from the end of an epoch yet; '
+                    'use --checkpoint=last, or train on'
+                )
+            step = best
+        elif which.isdigit():
+            step = int(which)
+        else:
+            raise UserError(
+                f'--checkpoint must be best, last or a step, not {which!r}'
+            )
+        if step not in self.steps():
+            steps = ', '.join(map(str, self.steps()))
+            raise UserError(f'no checkpoint {step} in {self.folder}; there are: {steps}')
+        if not self.is_whole(step):
+            raise UserError(
+                f'checkpoint {self.folder / str(step)} is damaged (its files do not '
+                'match its manifest); use another with --checkpoint=last or a step'
+            )
+        return step
+
+    def read_record(self, step: int) -> Record:
+        """The metrics in a checkpoint."""
+        restored = self._orbax.restore(
+            self.folder / str(step), ocp.args.Composite(record=ocp.args.JsonRestore())
+        )
+        return Record(**restored.record)
+
+    def restore(self, step: int, abstract_state: PyTree) -> tuple[PyTree, Record]:
+        """Reads a checkpoint that `latest` or `find` gave.
+
+        Args:
+          step: which.
+          abstract_state: shapes, dtypes and placements of what it holds.
+
+        Raises:
+          UserError: it holds another model's state.
+        """
+        path = self.folder / str(step)
+        try:
+            restored = self._orbax.restore(
+                path,
+                ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract_state),
+                    record=ocp.args.JsonRestore(),
+                ),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            reason = ' '.join(str(error).split())[:300]
+            raise UserError(f'{path} does not fit the config: {reason}') from error
+        shapes = jax.tree.map(lambda x: (x.shape, x.dtype), restored.state)
+        expected = jax.tree.map(lambda x: (x.shape, x.dtype), abstract_state)
+        if shapes != expected:
+            raise UserError(f'{path} does not fit the config: array shapes differ')
+        return restored.state, Record(**restored.record)
+
+
+def _manifest(folder: epath.Path) -> bytes:
+    """The checksums of all the files below `folder` but the manifest itself."""
+    lines = []
+    for path in _files(folder):
+        name = path.relative_to(folder).as_posix()
+        if name != _MANIFEST:
+            lines.append(f'{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n')
+    return ''.join(sorted(lines, key=lambda line: line[66:])).encode()
+
+
+def _files(folder: epath.Path) -> list[epath.Path]:
+    found = []
+    for path in folder.iterdir():
+        found += _files(path) if path.is_dir() else [path]
+    return found

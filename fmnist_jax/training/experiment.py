@@ -1,0 +1,224 @@
+"""A config made real: data, devices, model and the functions that every script maps."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int32, PyTree
+from ml_collections import ConfigDict
+
+from fmnist_jax import config as config_lib
+from fmnist_jax.data import Dataset, load_dataset
+from fmnist_jax.data.augmentation import make_augmentation
+from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded_order
+from fmnist_jax.errors import UserError
+from fmnist_jax.models import create_model
+from fmnist_jax.training import parallel
+from fmnist_jax.training.optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Hyperparameters,
+    unknown_name,
+)
+from fmnist_jax.training.precision import get_precision
+from fmnist_jax.training.state import TrainState, create_state
+from fmnist_jax.training.step import StepFunctions, make_predict_call, make_train_call
+
+# Updates a call on an accelerator: the loop is on the device, so that its small
+# kernels wait for no Python. On a CPU, XLA runs convolutions in a loop at a third of
+# their speed (tinyvgg at batch 64: 700 against 1,950 images/s), and a call costs
+# little beside a step there: one update a call.
+_STEPS_PER_CALL_ACCELERATOR = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """All that follows from a config, shared by the scripts.
+
+    Attributes:
+      config: as given, validated.
+      dataset: in host memory.
+      group: the devices.
+      functions: the static parts of a step.
+      hyperparameters: its numbers, on the devices.
+      num_train: training examples.
+      steps_per_epoch: full batches of the training split.
+    """
+
+    config: ConfigDict
+    dataset: Dataset
+    group: parallel.DeviceGroup
+    functions: StepFunctions
+    hyperparameters: Hyperparameters
+    num_train: int
+    steps_per_epoch: int
+
+    @property
+    def model(self) -> nn.Module:
+        return self.functions.model
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return self.steps_per_epoch * self.config.num_epochs
+
+    @property
+    def steps_per_call(self) -> int:
+        """Updates a compiled call."""
+        steps = self.config.steps_per_call
+        if steps is None:
+            steps = 1 if self._on_cpu else _STEPS_PER_CALL_ACCELERATOR
+        return min(steps, self.steps_per_epoch)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.group.devices[0].platform == 'cpu'
+
+    def create_state(self) -> TrainState:
+        """A new state drawn from the seed, on the devices."""
+        try:
+            state = create_state(
+                self.model,
+                self.config.optimizer.name,
+                self.hyperparameters,
+                self.dataset.image_shape,
+                self.functions.precision.param,
+            )
+        except TypeError as error:
+            raise UserError(
+                f'model {self.config.model.name!r} cannot be called as '
+                f'model(images, *, train): {error}'
+            ) from error
+        return self.group.replicate(state)
+
+    def place(self, images: np.ndarray, labels: np.ndarray) -> Examples:
+        """A split on every device."""
+        return self.group.replicate(Examples(images, labels.astype(np.int32)))
+
+    def train_call(self, num_steps: int) -> Callable:
+        """`make_train_call` mapped over the devices; the state's memory is reused."""
+        call = make_train_call(self.functions, num_steps, unroll=self._on_cpu)
+        return self.group.map(call, num_replicated=4, donate_argnums=(0,))
+
+    def epoch_order(self, epoch: int) -> Int32[Array, 'devices steps local_batch']:
+        """The examples of each step of an epoch (from 0), spread over the devices."""
+        order = jax.jit(epoch_order, static_argnums=(2, 3))(
+            self.hyperparameters.seed,
+            np.int32(epoch),
+            self.num_train,
+            self.config.batch_size,
+        )
+        return self.group.shard_batches(order)
+
+    def make_predict(self) -> Callable:
+        """A function that scores a whole split.
+
+        Returns:
+          A function of (params, batch_stats, examples) that gives log-probabilities
+          [n, classes] as NumPy, each example's once.
+        """
+        batch_size = self._eval_batch_size
+        call = self.group.map(
+            make_predict_call(self.functions), num_replicated=3, out_axes=0
+        )
+
+        def predict(
+            params: PyTree, batch_stats: PyTree, examples: Examples
+        ) -> Float[np.ndarray, 'n classes']:
+            count = len(examples.labels)
+            order = padded_order(count, batch_size)
+            results = [
+                call(params, batch_stats, examples, self.group.shard_batches(row[None]))
+                for row in order
+            ]
+            flat = [np.asarray(r).reshape(-1, r.shape[-1]) for r in results]
+            return np.concatenate(flat)[:count]
+
+        return predict
+
+    @property
+    def _eval_batch_size(self) -> int:
+        """The config's, rounded up to share evenly over the devices."""
+        devices = len(self.group)
+        return -(-self.config.eval_batch_size // devices) * devices
+
+
+def configure_jax(config: ConfigDict) -> None:
+    """Sets what JAX must know before it uses a device.
+
+    Raises:
+      UserError: a field is out of range or unknown.
+    """
+    config_lib.validate(config)
+    precision = get_precision(config.precision)
+    if precision.param == np.float64:
+        jax.config.update('jax_enable_x64', True)
+    parallel.configure_cpu_devices(config.num_cpu_devices, config.batch_size)
+
+
+def build(
+    config: ConfigDict,
+    group: parallel.DeviceGroup | None = None,
+    log: Callable[[str], None] = print,
+) -> Experiment:
+    """Builds all that follows from a config; see `configure_jax` for what comes first.
+
+    Args:
+      config: see configs/default.py.
+      group: the devices; None for the largest number that divides the batch.
+      log: told in one line what happens.
+
+    Raises:
+      UserError: the config or the data are not what they should be.
+    """
+    config_lib.validate(config)
+    _check_names(config)
+    augment = make_augmentation(config.augmentation)
+    precision = get_precision(config.precision)
+    # Whether the model exists is known before its number of classes is.
+    create_model(num_classes=1, **config.model)
+    dataset = load_dataset(config.data, log)
+    model = create_model(
+        num_classes=dataset.num_classes, axis_name=parallel.AXIS, **config.model
+    )
+    num_train = len(dataset.split(config.data.train_split)[1])
+    steps_per_epoch = num_train // config.batch_size
+    if steps_per_epoch == 0:
+        raise UserError(
+            f'batch_size {config.batch_size} is more than the {num_train} examples of '
+            f'data.train_split {config.data.train_split!r}'
+        )
+    group = group or parallel.DeviceGroup.for_batch(config.batch_size)
+    hyperparameters = Hyperparameters.create(
+        config.optimizer,
+        config.seed,
+        steps_per_epoch * config.num_epochs,
+        precision.param,
+    )
+    return Experiment(
+        config=config,
+        dataset=dataset,
+        group=group,
+        functions=StepFunctions(
+            model=model,
+            optimizer_name=config.optimizer.name,
+            schedule=config.optimizer.schedule,
+            normalization=Normalization(config.data.mean, config.data.std),
+            augment=augment,
+            precision=precision,
+        ),
+        hyperparameters=group.replicate(hyperparameters),
+        num_train=num_train,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _check_names(config: ConfigDict) -> None:
+    for field, name, valid in (
+        ('optimizer.name', config.optimizer.name, OPTIMIZERS),
+        ('optimizer.schedule', config.optimizer.schedule, SCHEDULES),
+    ):
+        if name not in valid:
+            raise unknown_name(field, name, valid)

@@ -1,0 +1,163 @@
+"""Devices: which are used, and how one per-device step is mapped over them.
+
+The only module that knows `pmap`; since JAX 0.8 it is built on `jit` and `shard_map`.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+
+AXIS = 'batch'
+
+# Threads of XLA's CPU pool for each virtual device. Each device can block two of
+# them in a collective; with fewer than two a device, all can end up waiting for work
+# that has no thread left to run on, and XLA aborts the process after 40 s (seen with
+# JAX 0.10.2; two a device were enough, four leave a margin).
+_POOL_THREADS_PER_DEVICE = 4
+
+
+def available_cores() -> int:
+    """The CPU cores this process may use, by affinity and by its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _cgroup_quota()
+    return max(1, min(cores, math.floor(quota))) if quota else cores
+
+
+def _cgroup_quota() -> float | None:
+    """Cores granted by cgroup v2 or v1; None if there is no limit."""
+    try:
+        with open('/sys/fs/cgroup/cpu.max') as file:
+            quota, period = file.read().split()
+        return None if quota == 'max' else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        with open('/sys/fs/cgroup/cpu/cpu.cfs_quota_us') as file:
+            quota = int(file.read())
+        with open('/sys/fs/cgroup/cpu/cpu.cfs_period_us') as file:
+            period = int(file.read())
+        return None if quota <= 0 else quota / period
+    except (OSError, ValueError):
+        return None
+
+
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of `number` that is at most `limit`."""
+    return next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
+
+
+def configure_cpu_devices(num_devices: int | None, batch_size: int) -> None:
+    """Sets how many virtual CPU devices JAX makes; call before JAX uses a device.
+
+    Args:
+      num_devices: how many; None for the largest divisor of `batch_size` within the
+        cores that this process may use.
+      batch_size: the global batch size.
+    """
+    if num_devices is None:
+        num_devices = largest_divisor(batch_size, available_cores())
+    jax.config.update('jax_num_cpu_devices', num_devices)
+    threads = max(available_cores(), _POOL_THREADS_PER_DEVICE * num_devices)
+    if num_devices > 1 and int(os.environ.get('NPROC') or 0) < threads:
+        os.environ['NPROC'] = str(threads)
+
+
+class DeviceGroup:
+    """The devices that share each batch evenly.
+
+    Attributes:
+      devices: in the order in which they take their slices of a batch.
+    """
+
+    def __init__(self, devices: Sequence[jax.Device]):
+        self.devices = tuple(devices)
+        mesh = Mesh(np.array(self.devices), (AXIS,))
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._sharded = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def __len__(self) -> int:
+        return len(self.devices)
+
+    @classmethod
+    def for_batch(cls, batch_size: int) -> 'DeviceGroup':
+        """The largest number of the local devices that divides the batch."""
+        devices = jax.local_devices()
+        return cls(devices[: largest_divisor(batch_size, len(devices))])
+
+    def describe(self) -> str:
+        """Says which devices are used, and how many are left idle."""
+        first = self.devices[0]
+        text = f'{len(self)} x {first.device_kind} ({first.platform})'
+        idle = jax.local_device_count() - len(self)
+        return text + (f', {idle} idle: they do not divide the batch' if idle else '')
+
+    def replicate(self, tree: PyTree) -> PyTree:
+        """Places every array whole on every device.
+
+        Arrays are placed once: mapped functions take unplaced ones at several times
+        the cost a call.
+        """
+        return jax.device_put(tree, self._replicated)
+
+    def shard_batches(self, order: Any) -> Array:
+        """Gives each device its slice of each batch.
+
+        Args:
+          order: [steps, batch].
+
+        Returns:
+          [devices, steps, batch / devices], the first dimension over the devices.
+        """
+        steps, batch = order.shape
+        parts = order.reshape(steps, len(self), batch // len(self)).swapaxes(0, 1)
+        return jax.device_put(parts, self._sharded)
+
+    def abstract(self, tree: PyTree, *, sharded: bool = False) -> PyTree:
+        """Shapes, dtypes and placements of `tree`, for compiling or restoring."""
+        sharding = self._sharded if sharded else self._replicated
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+        )
+
+    def map(
+        self,
+        function: Callable,
+        *,
+        num_replicated: int,
+        out_axes: Any = None,
+        donate_argnums: tuple[int, ...] = (),
+    ) -> Callable:
+        """Maps a per-device function over the devices.
+
+        Args:
+          function: takes `num_replicated` replicated arguments and then one argument
+            whose first dimension is over the devices; may use `AXIS`.
+          num_replicated: how many leading arguments are the same on every device.
+          out_axes: None for what is the same on every device, 0 for what differs.
+          donate_argnums: arguments whose memory the results may take.
+        """
+        return jax.pmap(
+            function,
+            axis_name=AXIS,
+            in_axes=(None,) * num_replicated + (0,),
+            out_axes=out_axes,
+            devices=self.devices,
+            donate_argnums=donate_argnums,
+        )
+
+
+def mean_over_devices(tree: PyTree[Float[Array, '...']]) -> PyTree:
+    """Averages over the devices in one collective; call inside a mapped function.
+
+    One collective of everything, not one an array: fewer meetings of the devices, and
+    a bound on the threads that wait in them on a CPU.
+    """
+    flat, unravel = ravel_pytree(tree)
+    return unravel(jax.lax.pmean(flat, AXIS))

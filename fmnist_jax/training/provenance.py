@@ -1,0 +1,54 @@
+"""Where a run's figures come from: code, versions, devices and data."""
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import fmnist_jax
+from fmnist_jax.data import Dataset
+from fmnist_jax.training.parallel import DeviceGroup
+
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with `-dirty` if files differ; None outside of one."""
+    command = ('git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*')
+    try:
+        done = subprocess.run(
+            command,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
+    """All of it, as plain data."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        'git_commit': git_commit(),
+        'versions': {
+            'fmnist_jax': fmnist_jax.__version__,
+            'python': platform.python_version(),
+            **versions,
+        },
+        'platform': platform.platform(),
+        'devices': {
+            'number': len(group),
+            'platform': group.devices[0].platform,
+            'kind': group.devices[0].device_kind,
+        },
+        'data': {
+            'name': dataset.name,
+            'source': dataset.source,
+            'sha256': dataset.sha256,
+        },
+    }

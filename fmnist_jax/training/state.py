@@ -1,0 +1,93 @@
+"""The train state: all that a run is, between two calls of the step."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, DTypeLike, Float, Int32, PyTree
+
+from fmnist_jax.data.batches import stream_key
+from fmnist_jax.training.optimizers import Hyperparameters, make_optimizer
+
+
+@flax.struct.dataclass
+class EpochSums:
+    """Sums over the examples trained on since the epoch began.
+
+    Attributes:
+      loss: sum of the examples' losses, each before its own update.
+      correct: how many were classified correctly.
+      count: how many there were.
+    """
+
+    loss: Float[Array, '']
+    correct: Int32[Array, '']
+    count: Int32[Array, '']
+
+    @classmethod
+    def zeros(cls, dtype: DTypeLike) -> 'EpochSums':
+        """No examples yet."""
+        return cls(jnp.zeros((), dtype), jnp.int32(0), jnp.int32(0))
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What a checkpoint holds.
+
+    Attributes:
+      step: completed updates.
+      params: the model's parameters.
+      batch_stats: BatchNorm's running averages; empty for models without.
+      opt_state: the optimizer's state.
+      sums: what the epoch's training metrics are made of.
+      bad_step: the first update whose loss or parameters were not finite, from 1; 0
+        while there is none.
+    """
+
+    step: Int32[Array, '']
+    params: PyTree[Float[Array, '...']]
+    batch_stats: PyTree[Float[Array, '...']]
+    opt_state: optax.OptState
+    sums: EpochSums
+    bad_step: Int32[Array, '']
+
+
+def create_state(
+    model: nn.Module,
+    optimizer_name: str,
+    hyperparameters: Hyperparameters,
+    image_shape: tuple[int, int, int],
+    param_dtype: DTypeLike,
+) -> TrainState:
+    """Draws a new state from the seed.
+
+    Args:
+      model: its `init` is called on one image.
+      optimizer_name: a registered optimizer.
+      hyperparameters: the seed is taken from here.
+      image_shape: height, width, channels.
+      param_dtype: dtype of parameters, running averages and sums.
+    """
+
+    def init(h: Hyperparameters) -> TrainState:
+        image = jnp.zeros((1, *image_shape), param_dtype)
+        variables = model.init(stream_key(h.seed, 'init'), image, train=False)
+        variables = jax.tree.map(lambda x: x.astype(param_dtype), variables)
+        params = variables['params']
+        optimizer = make_optimizer(optimizer_name, h.learning_rate, h)
+        return TrainState(
+            step=jnp.int32(0),
+            params=params,
+            batch_stats=variables.get('batch_stats', {}),
+            opt_state=optimizer.init(params),
+            sums=EpochSums.zeros(param_dtype),
+            bad_step=jnp.int32(0),
+        )
+
+    return jax.jit(init)(hyperparameters)
+
+
+def num_parameters(params: PyTree) -> int:
+    """How many numbers training adjusts."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,196 @@
+"""The one pure per-device training step, and the evaluation step."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Bool, Float, Int32, PyTree
+
+from fmnist_jax.data.augmentation import Augmentation
+from fmnist_jax.data.batches import (
+    Examples,
+    Normalization,
+    example_keys,
+    normalize,
+    stream_key,
+)
+from fmnist_jax.training.optimizers import (
+    Hyperparameters,
+    learning_rate,
+    make_optimizer,
+)
+from fmnist_jax.training.parallel import AXIS, mean_over_devices
+from fmnist_jax.training.precision import Precision
+from fmnist_jax.training.state import EpochSums, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class StepFunctions:
+    """What a step is made of: everything about a run that is not a number.
+
+    Attributes:
+      model: with `axis_name=AXIS` where it normalises over the batch.
+      optimizer_name: a registered optimizer.
+      schedule: a registered schedule.
+      normalization: of pixels.
+      augment: a function of keys [b] and images [b, h, w, c].
+      precision: dtypes.
+    """
+
+    model: nn.Module
+    optimizer_name: str
+    schedule: str
+    normalization: Normalization
+    augment: Augmentation
+    precision: Precision
+
+
+class Progress(NamedTuple):
+    """Numbers of a state that outlive it: a step may take its state's memory."""
+
+    step: Int32[Array, '']
+    sums: EpochSums
+    bad_step: Int32[Array, '']
+
+
+def _apply(
+    functions: StepFunctions,
+    params: PyTree,
+    batch_stats: PyTree,
+    images: Float[Array, 'b h w c'],
+    **kwargs,
+):
+    """The model's call, in the compute dtype; logits come back in the param dtype."""
+    precision = functions.precision
+    params = jax.tree.map(lambda x: x.astype(precision.compute), params)
+    variables = {'params': params}
+    if batch_stats:
+        variables['batch_stats'] = batch_stats
+    logits, updates = functions.model.apply(
+        variables, images, mutable=['batch_stats'] if kwargs['train'] else [], **kwargs
+    )
+    new_stats = updates.get('batch_stats', batch_stats)
+    new_stats = jax.tree.map(lambda x: x.astype(precision.param), new_stats)
+    return logits.astype(precision.param), new_stats
+
+
+def train_step(
+    functions: StepFunctions,
+    state: TrainState,
+    hyperparameters: Hyperparameters,
+    examples: Examples,
+    indices: Int32[Array, ' local_batch'],
+) -> TrainState:
+    """One update from this device's slice of a batch; the state is the same on all.
+
+    Args:
+      functions: what is static.
+      state: before the update.
+      hyperparameters: arrays.
+      examples: the whole training split.
+      indices: this device's examples.
+
+    Returns:
+      The state after the update.
+    """
+    h = hyperparameters
+    images, labels = examples.images[indices], examples.labels[indices]
+    first = jax.lax.axis_index(AXIS) * len(indices)
+    positions = first + jnp.arange(len(indices), dtype=jnp.int32)
+    images = functions.augment(example_keys(h.seed, state.step, positions), images)
+    images = normalize(images, functions.normalization, functions.precision.compute)
+    dropout_key = jax.random.fold_in(stream_key(h.seed, 'dropout'), state.step)
+    dropout_key = jax.random.fold_in(dropout_key, first)
+
+    def loss_function(params):
+        logits, batch_stats = _apply(
+            functions,
+            params,
+            state.batch_stats,
+            images,
+            train=True,
+            rngs={'dropout': dropout_key},
+        )
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        accuracy = jnp.mean(logits.argmax(-1) == labels, dtype=losses.dtype)
+        return losses.mean(), (accuracy, batch_stats)
+
+    (loss, (accuracy, batch_stats)), gradients = jax.value_and_grad(
+        loss_function, has_aux=True
+    )(state.params)
+    loss, accuracy, gradients = mean_over_devices((loss, accuracy, gradients))
+
+    rate = learning_rate(functions.schedule, state.step, h)
+    optimizer = make_optimizer(functions.optimizer_name, rate, h)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    batch = len(indices) * jax.lax.axis_size(AXIS)
+    new_step = state.step + 1
+    bad_now = ~(jnp.isfinite(loss) & _all_finite(params))
+    return TrainState(
+        step=new_step,
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+        sums=EpochSums(
+            loss=state.sums.loss + loss * batch,
+            correct=state.sums.correct + jnp.round(accuracy * batch).astype(jnp.int32),
+            count=state.sums.count + jnp.int32(batch),
+        ),
+        bad_step=jnp.where((state.bad_step == 0) & bad_now, new_step, state.bad_step),
+    )
+
+
+def _all_finite(tree: PyTree[Float[Array, '...']]) -> Bool[Array, '']:
+    return jnp.all(
+        jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)])
+    )
+
+
+def make_train_call(
+    functions: StepFunctions, num_steps: int, *, unroll: bool
+) -> Callable:
+    """Many steps in one call, to be mapped over the devices.
+
+    Args:
+      functions: what is static.
+      num_steps: updates a call.
+      unroll: compile the steps one after another instead of a loop.
+
+    Returns:
+      A function of (state, hyperparameters, examples, epoch's first step, this
+      device's slice of the epoch's order [steps, local_batch]) that gives the new
+      state and its `Progress`.
+    """
+
+    def call(state, hyperparameters, examples, first_step, order):
+        def body(state, _):
+            row = state.step - first_step
+            indices = jax.lax.dynamic_index_in_dim(order, row, keepdims=False)
+            return train_step(functions, state, hyperparameters, examples, indices), None
+
+        state, _ = jax.lax.scan(body, state, length=num_steps, unroll=unroll)
+        return state, Progress(state.step, state.sums, state.bad_step)
+
+    return call
+
+
+def make_predict_call(functions: StepFunctions) -> Callable:
+    """Class probabilities of one batch, to be mapped over the devices.
+
+    Returns:
+      A function of (params, batch_stats, examples, this device's indices
+      [1, local_batch]) that gives log-probabilities [local_batch, classes].
+    """
+
+    def call(params, batch_stats, examples, indices):
+        images = examples.images[indices[0]]
+        images = normalize(images, functions.normalization, functions.precision.compute)
+        logits, _ = _apply(functions, params, batch_stats, images, train=False)
+        return jax.nn.log_softmax(logits)
+
+    return call

@@ -1,0 +1,148 @@
+"""A whole run: a config and a work folder in, a trained model out, resumed if need be."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from etils import epath
+from ml_collections import ConfigDict
+
+from fmnist_jax import config as config_lib
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
+from fmnist_jax.reporting.console import log, parameter_table
+from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training import provenance
+from fmnist_jax.training.checkpoint import Checkpoints, Record
+from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.loop import Trainer
+from fmnist_jax.training.optimizers import OPEN_ENDED
+from fmnist_jax.training.state import TrainState
+
+
+def train_and_evaluate(
+    config: ConfigDict, workdir: epath.PathLike, import_seconds: float = 0.0
+) -> TrainState:
+    """Trains as `config` says and leaves everything in `workdir`.
+
+    A work folder that holds a run of the same config is resumed, or left alone if it
+    has finished.
+
+    Args:
+      config: see configs/default.py.
+      workdir: a folder, local or in a bucket; made if absent.
+      import_seconds: what starting Python and importing took, for `startup.json`.
+
+    Returns:
+      The state at the end.
+
+    Raises:
+      UserError: the config, the data or the work folder are not what they should be.
+      DivergenceError: the loss or a parameter is no longer finite.
+    """
+    experiment_lib.configure_jax(config)
+    folder = epath.Path(workdir).expanduser()
+    _check_config(config, folder)
+    started = time.perf_counter()
+    experiment = experiment_lib.build(config, log=log)
+    data_seconds = time.perf_counter() - started
+    _check_data(experiment, folder)
+    folder = workdir_lib.create(folder)
+    checkpoints = Checkpoints(folder)
+    state, record = _restore(experiment, checkpoints)
+    _print_start(experiment, state, folder)
+    if int(state.step) >= experiment.total_steps:
+        log(f'This run has finished: {experiment.total_steps} steps are done.')
+    else:
+        _write_start(experiment, folder, int(state.step), record)
+        checkpoints.clean_up()
+        startup = {'imports': import_seconds, 'data': data_seconds}
+        state, record = Trainer(experiment, folder, log).run(state, record, startup)
+    _print_end(folder, record)
+    return state
+
+
+def _check_config(config: ConfigDict, folder: epath.Path) -> None:
+    """Refuses a work folder that holds a run of another config."""
+    path = folder / workdir_lib.CONFIG
+    if not path.exists():
+        return
+    changed = config_lib.changed_fields(
+        workdir_lib.read_json(path),
+        config_lib.to_dict(config),
+        may_extend=config.optimizer.schedule in OPEN_ENDED,
+    )
+    if changed:
+        raise UserError(
+            f'{folder} holds a run of another config: {"; ".join(changed)}. Choose '
+            'another --workdir, or the same config'
+        )
+
+
+def _check_data(experiment: Experiment, folder: epath.Path) -> None:
+    """Refuses a work folder whose run was trained on other data."""
+    path = folder / workdir_lib.PROVENANCE
+    if not path.exists():
+        return
+    before = workdir_lib.read_json(path)['data']['sha256']
+    changed = [k for k, v in experiment.dataset.sha256.items() if before.get(k) != v]
+    if changed:
+        raise UserError(
+            f'{folder} holds a run on other data: the SHA-256 of '
+            f'{", ".join(changed)} differs. Choose another --workdir, or the same data'
+        )
+
+
+def _restore(
+    experiment: Experiment, checkpoints: Checkpoints
+) -> tuple[TrainState, Record]:
+    """The state to go on from: the latest whole checkpoint's, or a new one."""
+    state = experiment.create_state()
+    step = checkpoints.latest(log)
+    if step is None:
+        return state, Record()
+    state, record = checkpoints.restore(step, experiment.group.abstract(state))
+    log(f'resumed from {checkpoints.folder / str(step)}')
+    return state, record
+
+
+def _write_start(
+    experiment: Experiment, folder: epath.Path, step: int, record: Record
+) -> None:
+    """Writes what is known before training, and the metrics up to here."""
+    config = config_lib.to_dict(experiment.config)
+    workdir_lib.write_json(folder / workdir_lib.CONFIG, config)
+    path = folder / workdir_lib.PROVENANCE
+    now: dict[str, Any] = provenance.collect(experiment.dataset, experiment.group)
+    resumed = workdir_lib.read_json(path) if path.exists() and step else now
+    if step:
+        entry = {k: now[k] for k in ('git_commit', 'versions', 'devices')}
+        resumed.setdefault('resumed', []).append({'step': step, **entry})
+    workdir_lib.write_json(path, resumed)
+    workdir_lib.write_json_lines(folder / workdir_lib.METRICS, record.metrics)
+
+
+def _print_start(experiment: Experiment, state: TrainState, folder: epath.Path) -> None:
+    config = experiment.config
+    log(parameter_table(state.params))
+    log(f'devices: {experiment.group.describe()}, JAX {jax.__version__}')
+    log(f'data: {experiment.dataset.name} from {experiment.dataset.source}')
+    log(
+        f'training: {experiment.num_train:,} examples, {config.num_epochs} epochs of '
+        f'{experiment.steps_per_epoch} steps, batch {config.batch_size}, '
+        f'{config.precision}'
+    )
+    log(f'work folder: {folder}')
+
+
+def _print_end(folder: epath.Path, record: Record) -> None:
+    validation = [x for x in record.metrics if x['split'] == 'validation']
+    best = next(x for x in validation if x['step'] == record.best_step())
+    log(
+        f'best validation accuracy {best["accuracy"]:.4f} after epoch {best["epoch"]} '
+        f'(step {best["step"]}), last {validation[-1]["accuracy"]:.4f}'
+    )
+    log(f'metrics: {folder / workdir_lib.METRICS}')
+    log(f'checkpoints: {folder / workdir_lib.CHECKPOINTS}')
+    log(f'evaluate: python -m fmnist_jax.evaluate --workdir={folder}')

@@ -1,0 +1,77 @@
+"""All input and output of work folders, on `etils.epath`, so a bucket can be one.
+
+Whole files are written at once and appear complete or not at all: by a rename on a
+local disk, by the object store itself on a bucket (which knows no append or rename).
+"""
+
+import json
+import os
+from typing import Any
+
+from etils import epath
+
+from fmnist_jax.errors import UserError
+
+CONFIG = 'config.json'
+PROVENANCE = 'provenance.json'
+METRICS = 'metrics.jsonl'
+STARTUP = 'startup.json'
+CHECKPOINTS = 'checkpoints'
+EVALUATION = 'eval'
+
+
+def create(path: epath.PathLike) -> epath.Path:
+    """Makes `path` a folder that can be written to.
+
+    Raises:
+      UserError: a file stands there, or the folder cannot be made or written to.
+    """
+    folder = epath.Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / '.write-test'
+        probe.write_text('')
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f'cannot use {folder} as a work folder ({error.strerror or error}); '
+            'choose another with --workdir'
+        ) from error
+    return folder
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a whole file; a reader, or a kill, sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if '://' in os.fspath(path):
+        path.write_bytes(content)
+        return
+    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+    """Writes `value` as indented JSON; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, allow_nan=False)
+    write_bytes(path, (text + '\n').encode())
+
+
+def read_json(path: epath.Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+      UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f'{path} is missing; is {path.parent} a work folder?') from error
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} cannot be read: {error}') from error
+
+
+def write_json_lines(path: epath.Path, records: list[dict[str, Any]]) -> None:
+    """Writes one JSON object a line."""
+    lines = (json.dumps(record, allow_nan=False) + '\n' for record in records)
+    write_bytes(path, ''.join(lines).encode())

@@ -1,7 +1,8 @@
 """TinyVGG (7,740 parameters)."""
 
-from configs import default
 from ml_collections import ConfigDict
+
+from configs import default
 
 
 def get_config() -> ConfigDict:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from fmnist_jax.errors import UserError
 
@@ -41,12 +41,18 @@ def run(main: Callable[[], None]) -> None:
     (`UserError`); 3 training diverged; 130 interrupted.
     """
     try:
-        app.run(lambda _: main(), flags_parser=_parse_flags_or_exit)
+        app.run(lambda _: _main(main), flags_parser=_parse_flags_or_exit)
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt:
         print('interrupted; run the same command again to resume', file=sys.stderr)
         sys.exit(130)
+
+
+def _main(main: Callable[[], None]) -> None:
+    # Orbax tells of every file it writes; what matters here is printed.
+    logging.set_verbosity(logging.WARNING)
+    main()
 
 
 def _parse_flags_or_exit(argv: Sequence[str]) -> list[str]:

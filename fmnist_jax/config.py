@@ -129,7 +129,7 @@ def default_workdir(config_path: str, overrides: Mapping[str, Any]) -> str:
       config_path: the value of `--config`.
       overrides: `--config.…` fields and their values.
     """
-    name = config_path.split(':')[0].rsplit('/', 1)[-1].removesuffix('.py')
+    name = config_path.split(':', maxsplit=1)[0].rsplit('/', 1)[-1].removesuffix('.py')
     if not overrides:
         return f'runs/{name}'
     text = json.dumps(dict(overrides), sort_keys=True, default=str)

@@ -21,6 +21,7 @@ flags.mark_flag_as_required('config')
 
 
 def main() -> None:
+    """Trains as the flags say."""
     import_seconds = time.time() - psutil.Process().create_time()
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     path = config_flags.get_config_filename(flags.FLAGS['config'])

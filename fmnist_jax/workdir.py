@@ -66,7 +66,9 @@ def read_json(path: epath.Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError as error:
-        raise UserError(f'{path} is missing; is {path.parent} a work folder?') from error
+        raise UserError(
+            f'{path} is missing; is {path.parent} a work folder?'
+        ) from error
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read: {error}') from error
 

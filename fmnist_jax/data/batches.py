@@ -28,7 +28,7 @@ class Examples(NamedTuple):
 
 
 class Normalization(NamedTuple):
-    """Pixels divided by 255, minus `mean`, divided by `std`; a number or one a channel."""
+    """Pixels / 255, minus `mean`, divided by `std`; a number, or one a channel."""
 
     mean: float | tuple[float, ...]
     std: float | tuple[float, ...]
@@ -63,7 +63,9 @@ def epoch_order(
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
-def padded_order(num_examples: int, batch_size: int) -> Int32[np.ndarray, 'steps batch']:
+def padded_order(
+    num_examples: int, batch_size: int
+) -> Int32[np.ndarray, 'steps batch']:
     """Every example once, in order, the last batch filled up with example 0.
 
     Results of the filling are to be dropped: keep the first `num_examples`.

@@ -45,6 +45,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
+        """How many labels there are."""
         return len(self.class_names)
 
     @property
@@ -54,9 +55,7 @@ class Dataset:
 
     def split(
         self, spec: str
-    ) -> tuple[
-        UInt8[np.ndarray, 'n height width channels'], UInt8[np.ndarray, ' n']
-    ]:
+    ) -> tuple[UInt8[np.ndarray, 'n height width channels'], UInt8[np.ndarray, ' n']]:
         """Images and labels of a split in TFDS's syntax, such as `train[:55000]`.
 
         See https://www.tensorflow.org/datasets/splits.
@@ -64,9 +63,7 @@ class Dataset:
         Raises:
           UserError: there is no such split, or it is empty.
         """
-        parts = [
-            (name, slice(start, stop)) for name, start, stop in self._parse(spec)
-        ]
+        parts = [(name, slice(start, stop)) for name, start, stop in self._parse(spec)]
         images = [self.arrays[f'{name}_images'][part] for name, part in parts]
         labels = [self.arrays[f'{name}_labels'][part] for name, part in parts]
         if not sum(map(len, labels)):
@@ -80,7 +77,9 @@ class Dataset:
 
         infos = {
             name: splits.SplitInfo(
-                name=name, shard_lengths=[len(self.arrays[f'{name}_labels'])], num_bytes=0
+                name=name,
+                shard_lengths=[len(self.arrays[f'{name}_labels'])],
+                num_bytes=0,
             )
             for name in ('train', 'test')
         }
@@ -215,13 +214,13 @@ class _Prepared:
         """Holds the data set's lock, which the system drops when a process dies."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            file = open(self._folder / '.lock', 'w')
+            (self._folder / '.lock').touch()
         except OSError as error:
             raise UserError(
                 f'cannot write to the data folder {self._data_dir} '
                 f'({error.strerror}); choose another with --config.data.data_dir'
             ) from error
-        with file:
+        with open(self._folder / '.lock', 'w') as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

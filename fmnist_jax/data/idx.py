@@ -138,7 +138,9 @@ def read_folder(folder: epath.Path, num_classes: int | None = None) -> IdxArrays
     checksums = {key: sha256(array) for key, array in arrays.items()}
     for split in ('train', 'test'):
         _check_split(folder, split, arrays, num_classes)
-    train_shape, test_shape = (arrays[f'{s}_images'].shape[1:] for s in ('train', 'test'))
+    train_shape, test_shape = (
+        arrays[f'{s}_images'].shape[1:] for s in ('train', 'test')
+    )
     if train_shape != test_shape:
         raise UserError(
             f'{folder}: training images are {train_shape}, test images {test_shape}'

@@ -31,6 +31,7 @@ class BatchNormCNN(nn.Module):
     def __call__(
         self, images: Float[Array, 'batch h w c'], *, train: bool = False
     ) -> Float[Array, 'batch classes']:
+        """Images, normalised, to logits."""
         x = images
         for features in self.features:
             x = torch_conv(x, features, (5, 5), padding='VALID')

@@ -11,7 +11,10 @@ from fmnist_jax.models.initializers import torch_bias, torch_kernel
 
 
 def torch_conv(
-    x: Float[Array, 'batch h w c'], features: int, kernel_size: Sequence[int], **kwargs: Any
+    x: Float[Array, 'batch h w c'],
+    features: int,
+    kernel_size: Sequence[int],
+    **kwargs: Any,
 ) -> Float[Array, 'batch h2 w2 d']:
     """`nn.Conv` drawn as `torch.nn.Conv2d` draws it; call inside `nn.compact`."""
     fan_in = math.prod(kernel_size) * x.shape[-1]
@@ -28,5 +31,5 @@ def torch_dense(x: Float[Array, 'batch c'], features: int) -> Float[Array, 'batc
 
 
 def flatten(x: Float[Array, 'batch ...']) -> Float[Array, 'batch n']:
-    """All but the batch dimension as one, in row-major (height, width, channel) order."""
+    """All but the batch dimension as one, in (height, width, channel) order."""
     return x.reshape(x.shape[0], -1)

@@ -21,5 +21,6 @@ class Linear(nn.Module):
     def __call__(
         self, images: Float[Array, 'batch h w c'], *, train: bool = False
     ) -> Float[Array, 'batch classes']:
+        """Images, normalised, to logits."""
         del train  # The same in training and evaluation.
         return torch_dense(flatten(images), self.num_classes)

@@ -27,6 +27,7 @@ class TinyVGG(nn.Module):
     def __call__(
         self, images: Float[Array, 'batch h w c'], *, train: bool = False
     ) -> Float[Array, 'batch classes']:
+        """Images, normalised, to logits."""
         del train  # The same in training and evaluation.
         x = images
         for _ in range(self.num_blocks):

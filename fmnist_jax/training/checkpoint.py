@@ -109,7 +109,9 @@ class Checkpoints:
                 problem = 'is damaged (its files do not match its manifest)'
             else:
                 problem = 'was not finished'
-            log(f'checkpoint {self.folder / str(step)} {problem}; trying the one before')
+            log(
+                f'checkpoint {self.folder / str(step)} {problem}; trying the one before'
+            )
         return None
 
     def find(self, which: str, log: Callable[[str], None]) -> int:
@@ -136,12 +138,12 @@ class Checkpoints:
         elif which.isdigit():
             step = int(which)
         else:
-            raise UserError(
-                f'--checkpoint must be best, last or a step, not {which!r}'
-            )
+            raise UserError(f'--checkpoint must be best, last or a step, not {which!r}')
         if step not in self.steps():
             steps = ', '.join(map(str, self.steps()))
-            raise UserError(f'no checkpoint {step} in {self.folder}; there are: {steps}')
+            raise UserError(
+                f'no checkpoint {step} in {self.folder}; there are: {steps}'
+            )
         if not self.is_whole(step):
             raise UserError(
                 f'checkpoint {self.folder / str(step)} is damaged (its files do not '

@@ -1,6 +1,7 @@
 """A config made real: data, devices, model and the functions that every script maps."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 import jax
@@ -57,6 +58,7 @@ class Experiment:
 
     @property
     def model(self) -> nn.Module:
+        """The Flax module."""
         return self.functions.model
 
     @property
@@ -104,7 +106,7 @@ class Experiment:
 
     def epoch_order(self, epoch: int) -> Int32[Array, 'devices steps local_batch']:
         """The examples of each step of an epoch (from 0), spread over the devices."""
-        order = jax.jit(epoch_order, static_argnums=(2, 3))(
+        order = parallel.jit_once(epoch_order, static_argnums=(2, 3))(
             self.hyperparameters.seed,
             np.int32(epoch),
             self.num_train,
@@ -156,6 +158,10 @@ def configure_jax(config: ConfigDict) -> None:
     if precision.param == np.float64:
         jax.config.update('jax_enable_x64', True)
     parallel.configure_cpu_devices(config.num_cpu_devices, config.batch_size)
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+        jax.config.update('jax_compilation_cache_dir', f'{folder}/fmnist_jax/jax')
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 
 
 def build(

@@ -103,7 +103,9 @@ class Trainer:
                 if len(pending) > _CALLS_AHEAD:
                     self._report(pending.popleft(), report, first_step)
                 if self._save_is_due() and step < first_step + per_epoch:
-                    record.epoch_seconds += self._drain(pending, report, first_step, started)
+                    record.epoch_seconds += self._drain(
+                        pending, report, first_step, started
+                    )
                     self._save(state, record)
                     started = time.perf_counter()
             record.epoch_seconds += self._drain(pending, report, first_step, started)
@@ -161,8 +163,10 @@ class Trainer:
     def _divergence(self, bad_step: int) -> DivergenceError:
         epoch = (bad_step - 1) // self._experiment.steps_per_epoch + 1
         kept = self._checkpoints.steps()
-        where = f'the last good checkpoint is step {kept[-1]}' if kept else (
-            'there is no checkpoint yet'
+        where = (
+            f'the last good checkpoint is step {kept[-1]}'
+            if kept
+            else ('there is no checkpoint yet')
         )
         return DivergenceError(
             f'training diverged: the loss or a parameter is not finite at step '
@@ -204,7 +208,9 @@ class Trainer:
         ]
         record.epoch_seconds = 0.0
         train, _ = record.metrics[-2:]
-        workdir_lib.write_json_lines(self._workdir / workdir_lib.METRICS, record.metrics)
+        workdir_lib.write_json_lines(
+            self._workdir / workdir_lib.METRICS, record.metrics
+        )
         self._save(state, record)
         self._log(
             f'epoch {epoch + 1}/{self._experiment.config.num_epochs}: '

@@ -69,6 +69,17 @@ def configure_cpu_devices(num_devices: int | None, batch_size: int) -> None:
         os.environ['NPROC'] = str(threads)
 
 
+def jit_once(function: Callable, **kwargs: Any) -> Callable:
+    """`jax.jit` for a function that runs once or once an epoch.
+
+    On a CPU it is compiled without LLVM's optimisation: drawing the weights of tinyvgg
+    then takes 0.7 s to compile instead of 6.3 s (JAX 0.10.2), and milliseconds to run.
+    """
+    if jax.default_backend() == 'cpu':
+        kwargs['compiler_options'] = {'xla_backend_optimization_level': 0}
+    return jax.jit(function, **kwargs)
+
+
 class DeviceGroup:
     """The devices that share each batch evenly.
 

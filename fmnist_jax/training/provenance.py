@@ -6,8 +6,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from etils import epath
+
 import fmnist_jax
+from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
+from fmnist_jax.errors import UserError
 from fmnist_jax.training.parallel import DeviceGroup
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -52,3 +56,21 @@ def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
             'sha256': dataset.sha256,
         },
     }
+
+
+def check_data(dataset: Dataset, workdir: epath.Path) -> None:
+    """Compares the data with those that the run in a work folder was trained on.
+
+    Raises:
+      UserError: they differ.
+    """
+    path = workdir / workdir_lib.PROVENANCE
+    if not path.exists():
+        return
+    before = workdir_lib.read_json(path)['data']['sha256']
+    changed = [key for key, value in dataset.sha256.items() if before.get(key) != value]
+    if changed:
+        raise UserError(
+            f'{workdir} holds a run on other data: the SHA-256 of '
+            f'{", ".join(changed)} differs. Choose another --workdir, or the same data'
+        )

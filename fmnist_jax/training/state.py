@@ -9,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Float, Int32, PyTree
 
 from fmnist_jax.data.batches import stream_key
 from fmnist_jax.training.optimizers import Hyperparameters, make_optimizer
+from fmnist_jax.training.parallel import jit_once
 
 
 @flax.struct.dataclass
@@ -85,7 +86,7 @@ def create_state(
             bad_step=jnp.int32(0),
         )
 
-    return jax.jit(init)(hyperparameters)
+    return jit_once(init)(hyperparameters)
 
 
 def num_parameters(params: PyTree) -> int:

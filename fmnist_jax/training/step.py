@@ -168,12 +168,18 @@ def make_train_call(
     """
 
     def call(state, hyperparameters, examples, first_step, order):
-        def body(state, _):
+        def next_state(state):
             row = state.step - first_step
             indices = jax.lax.dynamic_index_in_dim(order, row, keepdims=False)
-            return train_step(functions, state, hyperparameters, examples, indices), None
+            return train_step(functions, state, hyperparameters, examples, indices)
 
-        state, _ = jax.lax.scan(body, state, length=num_steps, unroll=unroll)
+        if unroll:
+            for _ in range(num_steps):
+                state = next_state(state)
+        else:
+            state, _ = jax.lax.scan(
+                lambda state, _: (next_state(state), None), state, length=num_steps
+            )
         return state, Progress(state.step, state.sums, state.bad_step)
 
     return call

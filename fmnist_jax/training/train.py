@@ -1,7 +1,6 @@
-"""A whole run: a config and a work folder in, a trained model out, resumed if need be."""
+"""A whole run: config and work folder in, trained model out, resumed if need be."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,7 +46,7 @@ def train_and_evaluate(
     started = time.perf_counter()
     experiment = experiment_lib.build(config, log=log)
     data_seconds = time.perf_counter() - started
-    _check_data(experiment, folder)
+    provenance.check_data(experiment.dataset, folder)
     folder = workdir_lib.create(folder)
     checkpoints = Checkpoints(folder)
     state, record = _restore(experiment, checkpoints)
@@ -77,20 +76,6 @@ def _check_config(config: ConfigDict, folder: epath.Path) -> None:
         raise UserError(
             f'{folder} holds a run of another config: {"; ".join(changed)}. Choose '
             'another --workdir, or the same config'
-        )
-
-
-def _check_data(experiment: Experiment, folder: epath.Path) -> None:
-    """Refuses a work folder whose run was trained on other data."""
-    path = folder / workdir_lib.PROVENANCE
-    if not path.exists():
-        return
-    before = workdir_lib.read_json(path)['data']['sha256']
-    changed = [k for k, v in experiment.dataset.sha256.items() if before.get(k) != v]
-    if changed:
-        raise UserError(
-            f'{folder} holds a run on other data: the SHA-256 of '
-            f'{", ".join(changed)} differs. Choose another --workdir, or the same data'
         )
 
 

@@ -1,0 +1,34 @@
+"""Scores a checkpoint: python -m fmnist_jax.evaluate --workdir=runs/tinyvgg"""
+
+from absl import flags
+
+from fmnist_jax import cli
+from fmnist_jax.training.evaluation import SPLITS, evaluate
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'The work folder of a run.')
+_SPLIT = flags.DEFINE_enum('split', 'test', SPLITS, "Which of the config's splits.")
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint', 'best', 'best (highest validation accuracy), last, or a step.'
+)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, "Where data are prepared; default: as in the run's config."
+)
+_IDX_DIR = flags.DEFINE_string(
+    'idx_dir', None, "A folder of IDX files; default: as in the run's config."
+)
+flags.mark_flag_as_required('workdir')
+
+
+def main() -> None:
+    """Evaluates as the flags say."""
+    evaluate(
+        _WORKDIR.value,
+        _SPLIT.value,
+        _CHECKPOINT.value,
+        data_dir=_DATA_DIR.value,
+        idx_dir=_IDX_DIR.value,
+    )
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,84 @@
+"""What the tests share: real Fashion-MNIST, eight virtual devices, small configs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from configs import default
+from fmnist_jax.data import Dataset, load_dataset
+from fmnist_jax.training import parallel
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--slow', action='store_true', help='run the slow tests as well')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before anything uses a device: eight of them, of which tests take what they need.
+    parallel.configure_cpu_devices(8, batch_size=8)
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if not config.getoption('--slow'):
+        skip = pytest.mark.skip(reason='slow; run with --slow')
+        for item in items:
+            if 'slow' in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope='session')
+def data_dir() -> str:
+    """Where real Fashion-MNIST is prepared: where users have it, so once a machine."""
+    return os.environ.get('FMNIST_JAX_DATA_DIR') or default.get_config().data.data_dir
+
+
+@pytest.fixture(scope='session')
+def dataset(data_dir: str) -> Dataset:
+    """Real Fashion-MNIST."""
+    config = default.get_config().data
+    config.data_dir = data_dir
+    return load_dataset(config)
+
+
+@pytest.fixture
+def small_config(data_dir: str) -> ConfigDict:
+    """A config that trains on 640 real images in seconds."""
+    config = default.get_config()
+    config.data.data_dir = data_dir
+    config.data.train_split = 'train[:640]'
+    config.data.validation_split = 'train[55000:55500]'
+    config.data.test_split = 'test[:500]'
+    config.batch_size = 64
+    config.num_epochs = 2
+    config.eval_batch_size = 250
+    return config
+
+
+@pytest.fixture
+def devices() -> list[jax.Device]:
+    """Eight virtual CPU devices."""
+    return jax.devices()
+
+
+def run_script(
+    module: str, *arguments: str, timeout: float = 240, **kwargs
+) -> subprocess.CompletedProcess:
+    """Runs `python -m module` as a user would, from the checkout's root."""
+    return subprocess.run(
+        [sys.executable, '-m', module, *arguments],
+        cwd=kwargs.pop('cwd', ROOT),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **kwargs,
+    )

@@ -1,37 +1,94 @@
 """What every script shares: flags in, one call, an exit code."""
 
+import re
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
+from ml_collections import ConfigDict
 
 from fmnist_jax.errors import UserError
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses `argv`; a mistake in it becomes a `UserError`.
+    """Parses `argv`; a mistake in it, or in the config file, becomes a `UserError`.
 
     ml_collections executes the config file and applies `--config.…` overrides while
-    flags are parsed, and reports mistakes with a variety of exception types.
+    flags are parsed, so that anything may be raised here.
     """
     try:
-        return flags.FLAGS(argv, known_only=False)
-    except flags.Error as error:
-        raise UserError(_first_line(error)) from error
-    except FileNotFoundError as error:
-        raise UserError(
-            f'config file {error.filename or error} not found; '
-            'name one with --config=configs/NAME.py'
-        ) from error
-    except (AttributeError, KeyError) as error:
-        message = error.args[0] if error.args else str(error)
-        raise UserError(f'unknown config field: {message}') from error
-    except (ImportError, SyntaxError, TypeError, ValueError) as error:
-        raise UserError(f'config: {_first_line(error)}') from error
+        arguments = flags.FLAGS(argv)
+        if 'config' in flags.FLAGS:
+            _check_config(flags.FLAGS.config)
+    except Exception as error:
+        raise UserError(_explain(error)) from error
+    return arguments
 
 
-def _first_line(error: Exception) -> str:
-    return ' '.join(str(error).split())
+def _check_config(config: object) -> None:
+    # What stands in for a config file that could not be read raises when it is used.
+    if config is not None and not (config.keys and isinstance(config, ConfigDict)):
+        raise TypeError(f'get_config() must return a ConfigDict, not {config!r}')
+
+
+def _explain(error: Exception) -> str:
+    """What is wrong with the flags or the config file, in one line."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if place := _place_in_config_file(cause):
+            return f'{place}: {type(cause).__name__}: {_one_line(cause)}'
+    if isinstance(error, flags.Error):
+        return _explain_flag(error, causes[0])
+    if isinstance(error, OSError):
+        # The last line of several names the file.
+        reason = str(causes[0]).splitlines()[-1].strip()
+        return f'config file: {reason}; name one with --config=configs/NAME.py'
+    if isinstance(_inner(error), KeyError):
+        return f'unknown config field: {_one_line(error)} (see configs/default.py)'
+    return f'config: {_one_line(error)}'
+
+
+def _explain_flag(error: flags.Error, first: BaseException) -> str:
+    text = _one_line(error)
+    if missing := re.match(r'flag --(\w+)=None: .* other than None', text):
+        if flags.FLAGS[missing[1]].present:
+            return f'--{missing[1]}: get_config() must return a ConfigDict, not None'
+        return f'--{missing[1]} is missing'
+    # ml_collections puts the traceback into its message.
+    return f'config: {_one_line(first)}' if 'Traceback (most recent' in text else text
+
+
+def _place_in_config_file(error: BaseException) -> str | None:
+    if isinstance(error, SyntaxError):
+        return f'{error.filename}, line {error.lineno}'
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        # The name under which ml_collections runs the file of --config.
+        if frame.f_globals.get('__name__') == 'config_config':
+            return f'{frame.f_code.co_filename}, line {line}'
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception and those it was raised from, the first that was raised first."""
+    context = None if error.__suppress_context__ else error.__context__
+    if before := error.__cause__ or context:
+        yield from _causes(before)
+    yield error
+
+
+def _inner(error: BaseException) -> BaseException:
+    # ml_collections raises exceptions of exceptions.
+    while error.args and isinstance(error.args[0], BaseException):
+        error = error.args[0]
+    return error
+
+
+def _one_line(error: BaseException) -> str:
+    error = _inner(error)
+    # The text of a KeyError is the `repr` of its argument.
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    return ' '.join(text.split())
 
 
 def run(main: Callable[[], None]) -> None:
@@ -68,5 +125,5 @@ def _parse_flags_or_exit(argv: Sequence[str]) -> list[str]:
 
 
 def _fail(error: UserError) -> None:
-    print(f'error: {error}', file=sys.stderr)
+    print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
     sys.exit(error.exit_code)

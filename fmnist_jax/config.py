@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from fmnist_jax.errors import UserError
+from fmnist_jax.errors import UserError, unknown_name
 
 # Whole numbers and the least each may be.
 _INTEGERS = {
@@ -40,6 +40,7 @@ _STRINGS = (
     'optimizer.schedule',
     'precision',
 )
+_OTHERS = ('augmentation', 'data.idx_dir', 'data.mean', 'data.std')
 # Fields that say where and how a run is carried out, not what comes out of it.
 _EXECUTION_FIELDS = (
     'num_cpu_devices',
@@ -70,8 +71,9 @@ def validate(config: ConfigDict) -> None:
     that know them.
 
     Raises:
-      UserError: a field is missing, of the wrong type or out of range.
+      UserError: a field is missing, unknown, of the wrong type or out of range.
     """
+    _validate_names(config)
     for field, least in (_INTEGERS | _OPTIONAL_INTEGERS).items():
         value = _get(config, field)
         if value is None and field in _OPTIONAL_INTEGERS:
@@ -98,6 +100,14 @@ def validate(config: ConfigDict) -> None:
     _validate_normalization(config)
     if not all(isinstance(entry, Mapping) for entry in _get(config, 'augmentation')):
         raise UserError('augmentation must be a tuple of {name, …} entries')
+
+
+def _validate_names(config: ConfigDict) -> None:
+    known = {*_INTEGERS, *_OPTIONAL_INTEGERS, *_NUMBERS, *_STRINGS, *_OTHERS}
+    for field in flatten(config.to_dict()):
+        # A model's fields are checked when it is made.
+        if field not in known and not field.startswith('model.'):
+            raise unknown_name('config field', field, known)
 
 
 def _validate_normalization(config: ConfigDict) -> None:

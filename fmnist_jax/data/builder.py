@@ -38,9 +38,12 @@ class IdxDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self._class_names = class_names
         self._image_shape = image_shape
         self._found = found
+        builder_config = config and tfds.core.BuilderConfig(name=config)
+        # TFDS warns of a config that it does not find among its class's.
+        self.get_builder_config = lambda *_, **__: builder_config
         super().__init__(
             data_dir=data_dir,
-            config=config and tfds.core.BuilderConfig(name=config),
+            config=builder_config,
             file_format='array_record',
         )
 
@@ -74,7 +77,7 @@ class IdxDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def prepare_and_decode(builder: IdxDataset) -> dict[str, np.ndarray]:
-    """Prepares unless that was done, and reads all the records back.
+    """Prepares the data set and reads all the records back.
 
     Returns:
       uint8 arrays, named and shaped as in `IdxArrays`.

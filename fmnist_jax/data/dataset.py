@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -147,7 +146,8 @@ class _Prepared:
             with np.load(self._decoded, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in idx.FILE_NAMES}
                 source = json.loads(str(file['source']))
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        except Exception:
+            # NumPy and zipfile raise a dozen types, by the byte that is damaged.
             return None
         return (arrays, source) if self._verified(arrays) else None
 
@@ -162,8 +162,7 @@ class _Prepared:
         with self._lock(log):
             if loaded := self.load():
                 return loaded
-            for leftover in self._folder.glob('*incomplete*'):
-                shutil.rmtree(leftover)
+            self._remove_leftovers()
             source = f'folder {idx_dir}'
             if found is None:
                 log(f'data: fetching {self._spec.name} into {self._data_dir}')
@@ -181,6 +180,11 @@ class _Prepared:
         if self._spec.sha256 is None:
             # Several contents of one's own can share a name: one TFDS config each.
             config = self._key
+        folder = self._folder / (config or '') / builder.VERSION
+        if folder.exists():
+            # Whether a process was killed before it had decoded this or it is damaged
+            # (which TFDS shows in many ways): writing it again mends it.
+            shutil.rmtree(folder)
         tfds_builder = builder.IdxDataset(
             name=self._spec.name,
             data_dir=self._data_dir,
@@ -191,15 +195,19 @@ class _Prepared:
         )
         arrays = builder.prepare_and_decode(tfds_builder)
         if not self._verified(arrays):
-            # Prepared earlier and damaged since: once more from the files.
-            shutil.rmtree(tfds_builder.data_path)
-            arrays = builder.prepare_and_decode(tfds_builder)
-        if not self._verified(arrays):
             raise UserError(
-                f'what TFDS wrote to {tfds_builder.data_path} reads back differently; '
+                f'what TFDS wrote to {folder} reads back differently; '
                 'check the disk, or choose another --config.data.data_dir'
             )
         return arrays
+
+    def _remove_leftovers(self) -> None:
+        """Removes what killed processes left; to be called with the lock held."""
+        for pattern in ('incomplete.*', '*/incomplete.*'):
+            for leftover in self._folder.glob(pattern):
+                shutil.rmtree(leftover)
+        for leftover in self._folder.glob('.decoded.*'):
+            leftover.unlink()
 
     def _save(self, arrays: dict[str, np.ndarray], source: str) -> None:
         temporary = self._folder / f'.decoded.{os.getpid()}.npz'

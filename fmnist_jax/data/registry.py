@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from fmnist_jax.errors import unknown_name
+from fmnist_jax.errors import UserError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +69,13 @@ def get_spec(name: str, idx_dir: str | None) -> DatasetSpec:
     """The data set called `name`; any name will do for a folder of one's own.
 
     Raises:
-      UserError: the name is not registered and no `idx_dir` says where its files are.
+      UserError: the name is not registered and no `idx_dir` says where its files are,
+        or it cannot be the name of a folder.
     """
     if name in _SPECS:
         return _SPECS[name]
     if idx_dir is None:
         raise unknown_name('data.name', name, _SPECS)
+    if not name or name.startswith('.') or '/' in name:
+        raise UserError(f'data.name must be the name of a folder, not {name!r}')
     return DatasetSpec(name=name)

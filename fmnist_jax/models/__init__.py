@@ -46,10 +46,12 @@ def create_model(
     model_class = _import_class(name) if ':' in name else MODELS.get(name)
     if model_class is None:
         raise unknown_name('model', name, MODELS)
-    known = {field.name for field in dataclasses.fields(model_class)}
+    # Flax gives every module `name` and `parent`, for its own use.
+    fields_of_class = dataclasses.fields(model_class)
+    known = {field.name for field in fields_of_class} - {'name', 'parent'}
     if axis_name is not None and 'axis_name' in known:
         fields['axis_name'] = axis_name
-    for field in fields:
+    for field in ('num_classes', *fields):
         if field not in known:
             raise unknown_name(f'field of model {name!r}', field, known)
     return model_class(num_classes=num_classes, **fields)
@@ -59,7 +61,7 @@ def _import_class(name: str) -> type[nn.Module]:
     module_name, _, class_name = name.partition(':')
     try:
         model_class = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f'model {name!r} cannot be imported: {error}') from error
     if not (isinstance(model_class, type) and issubclass(model_class, nn.Module)):
         raise UserError(f'model {name!r} is not a flax.linen.Module class')

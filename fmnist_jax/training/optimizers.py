@@ -13,7 +13,7 @@ import flax.struct
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, DTypeLike, Float, Int32, UInt32
+from jaxtyping import Array, DTypeLike, Float, Int32
 
 from fmnist_jax.errors import unknown_name
 
@@ -23,6 +23,9 @@ Number = Float[Array | np.ndarray, '']
 @flax.struct.dataclass
 class Hyperparameters:
     """The numbers of a training run, all arrays without dimensions.
+
+    All floats but the seed (uint32), in the dtype of the parameters. A tree: its leaves
+    may be whatever a tree is mapped to.
 
     Attributes:
       seed: of everything random.
@@ -34,13 +37,13 @@ class Hyperparameters:
       total_steps: updates in the whole run, which schedules count on.
     """
 
-    seed: UInt32[Array | np.ndarray, '']
-    learning_rate: Number
-    momentum: Number
-    b1: Number
-    b2: Number
-    eps: Number
-    total_steps: Number
+    seed: Any
+    learning_rate: Any
+    momentum: Any
+    b1: Any
+    b2: Any
+    eps: Any
+    total_steps: Any
 
     @classmethod
     def create(
@@ -48,7 +51,7 @@ class Hyperparameters:
     ) -> 'Hyperparameters':
         """From `config.optimizer`, with numbers of this floating-point type."""
 
-        def number(value: float) -> np.ndarray:
+        def number(value: float | int) -> np.ndarray:
             return np.asarray(value, dtype)
 
         return cls(

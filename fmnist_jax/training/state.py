@@ -1,15 +1,20 @@
 """The train state: all that a run is, between two calls of the step."""
 
+from typing import Any
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jaxtyping import Array, DTypeLike, Float, Int32, PyTree
+from jaxtyping import DTypeLike, PyTree
 
 from fmnist_jax.data.batches import stream_key
 from fmnist_jax.training.optimizers import Hyperparameters, make_optimizer
 from fmnist_jax.training.parallel import jit_once
+
+# An array, or what takes an array's place while a tree is mapped: a shape, a sharding.
+Leaf = Any
 
 
 @flax.struct.dataclass
@@ -17,14 +22,14 @@ class EpochSums:
     """Sums over the examples trained on since the epoch began.
 
     Attributes:
-      loss: sum of the examples' losses, each before its own update.
-      correct: how many were classified correctly.
-      count: how many there were.
+      loss: float [], sum of the examples' losses, each before its own update.
+      correct: int32 [], how many were classified correctly.
+      count: int32 [], how many there were.
     """
 
-    loss: Float[Array, '']
-    correct: Int32[Array, '']
-    count: Int32[Array, '']
+    loss: Leaf
+    correct: Leaf
+    count: Leaf
 
     @classmethod
     def zeros(cls, dtype: DTypeLike) -> 'EpochSums':
@@ -37,21 +42,21 @@ class TrainState:
     """What a checkpoint holds.
 
     Attributes:
-      step: completed updates.
-      params: the model's parameters.
-      batch_stats: BatchNorm's running averages; empty for models without.
+      step: int32 [], completed updates.
+      params: the model's parameters, a tree of float arrays.
+      batch_stats: BatchNorm's running averages, likewise; {} for models without.
       opt_state: the optimizer's state.
-      sums: what the epoch's training metrics are made of.
-      bad_step: the first update whose loss or parameters were not finite, from 1; 0
-        while there is none.
+      sums: `EpochSums`, what the epoch's training metrics are made of.
+      bad_step: int32 [], the first update (from 1) whose loss or parameters were not
+        finite; 0 while there is none.
     """
 
-    step: Int32[Array, '']
-    params: PyTree[Float[Array, '...']]
-    batch_stats: PyTree[Float[Array, '...']]
+    step: Leaf
+    params: Any
+    batch_stats: Any
     opt_state: optax.OptState
-    sums: EpochSums
-    bad_step: Int32[Array, '']
+    sums: Any
+    bad_step: Leaf
 
 
 def create_state(

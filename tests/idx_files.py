@@ -1,0 +1,58 @@
+"""IDX files for tests: the real ones, and folders of one's own, without the package."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_jax.data.registry import FASHION_MNIST
+
+FILE_NAMES = {
+    'train_images': 'train-images-idx3-ubyte',
+    'train_labels': 'train-labels-idx1-ubyte',
+    'test_images': 't10k-images-idx3-ubyte',
+    'test_labels': 't10k-labels-idx1-ubyte',
+}
+
+
+def real_folder() -> Path:
+    """Where the Debian package puts real Fashion-MNIST; skips the test without it."""
+    folder = Path(FASHION_MNIST.package_folder)
+    if not folder.is_dir():
+        pytest.skip(f'needs the Debian package {FASHION_MNIST.package}')
+    return folder
+
+
+def parse_real() -> dict[str, np.ndarray]:
+    """Real Fashion-MNIST; images without a channel dimension."""
+    arrays = {}
+    for key, name in FILE_NAMES.items():
+        content = gzip.decompress((real_folder() / f'{name}.gz').read_bytes())
+        if key.endswith('images'):
+            arrays[key] = np.frombuffer(content, np.uint8, offset=16).reshape(
+                -1, 28, 28
+            )
+        else:
+            arrays[key] = np.frombuffer(content, np.uint8, offset=8)
+    return arrays
+
+
+def encode(array: np.ndarray) -> bytes:
+    """An IDX file that holds a uint8 array."""
+    start = struct.pack(f'>4B{array.ndim}I', 0, 0, 8, array.ndim, *array.shape)
+    return start + array.tobytes()
+
+
+def write_folder(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Makes a folder of four IDX files, not compressed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, name in FILE_NAMES.items():
+        (folder / name).write_bytes(encode(arrays[key]))
+    return folder
+
+
+def write_first(folder: Path, count: int) -> Path:
+    """Makes a folder of the first real examples of each split."""
+    return write_folder(folder, {k: v[:count] for k, v in parse_real().items()})

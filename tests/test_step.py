@@ -1,0 +1,169 @@
+"""The training step: the same whatever the number of devices, and against NumPy."""
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.parallel import DeviceGroup
+from fmnist_jax.training.state import TrainState
+from fmnist_jax.training.step import make_train_call
+
+
+def train(
+    config: ConfigDict, devices: list[jax.Device], num_steps: int
+) -> tuple[TrainState, list[float]]:
+    """Trains on these devices; the state (as NumPy) and the loss of each step."""
+    experiment = experiment_lib.build(config, DeviceGroup(devices))
+    state = experiment.create_state()
+    examples = experiment.place(*experiment.dataset.split(config.data.train_split))
+    call = experiment.train_call(experiment.steps_per_call)
+    total, losses = 0.0, []
+    for step in range(0, num_steps, experiment.steps_per_call):
+        epoch, within = divmod(step, experiment.steps_per_epoch)
+        if within == 0:
+            order = experiment.epoch_order(epoch)
+            first = experiment.group.replicate(np.int32(step))
+        state, progress = call(
+            state, experiment.hyperparameters, examples, first, order
+        )
+        losses.append((float(progress.sums.loss) - total) / config.batch_size)
+        total = float(progress.sums.loss)
+    return jax.device_get(state), losses
+
+
+def assert_states_agree(state: TrainState, expected: TrainState, tolerance: float):
+    """Compares every array of two states."""
+    assert jax.tree.structure(state) == jax.tree.structure(expected)
+    for (path, leaf), other in zip(
+        jax.tree_util.tree_leaves_with_path(state),
+        jax.tree.leaves(expected),
+        strict=True,
+    ):
+        np.testing.assert_allclose(
+            leaf, other, rtol=tolerance, atol=tolerance, err_msg=str(path)
+        )
+
+
+@pytest.fixture
+def augmented_config(small_config: ConfigDict) -> ConfigDict:
+    """The batch-normalised model, Adam, a schedule and augmentation at once."""
+    config = small_config
+    config.model.name = 'bn_cnn'
+    config.optimizer.name = 'adam'
+    config.optimizer.learning_rate = 0.003
+    config.optimizer.schedule = 'cosine'
+    config.augmentation = (
+        {'name': 'horizontal_flip'},
+        {'name': 'pad_and_crop', 'padding': 2},
+    )
+    return config
+
+
+@pytest.mark.parametrize('num_devices', [2, 8])
+def test_state_does_not_depend_on_the_number_of_devices(
+    augmented_config, devices, num_devices
+):
+    config = augmented_config
+    config.precision = 'float64'
+    with jax.enable_x64(True):
+        alone, _ = train(config, devices[:1], 20)
+        spread, _ = train(config, devices[:num_devices], 20)
+    assert alone.params['Conv_0']['kernel'].dtype == np.float64
+    assert alone.step == spread.step == 20
+    assert_states_agree(spread, alone, 1e-6)
+
+
+def test_float32_losses_agree_at_first_on_any_number_of_devices(
+    augmented_config, devices
+):
+    _, expected = train(augmented_config, devices[:1], 5)
+    assert np.isfinite(expected).all()
+    for num_devices in (2, 8):
+        _, losses = train(augmented_config, devices[:num_devices], 5)
+        np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
+
+
+def test_many_steps_a_call_equal_one_a_call(small_config, devices):
+    small_config.precision = 'float64'
+    with jax.enable_x64(True):
+        one, _ = train(small_config, devices[:2], 10)
+        small_config.steps_per_call = 5
+        many, _ = train(small_config, devices[:2], 10)
+    assert_states_agree(many, one, 1e-12)
+
+
+def test_a_loop_on_the_device_equals_steps_in_a_row(small_config, devices):
+    """What runs on accelerators (a scan) computes what runs on CPUs (unrolled)."""
+    small_config.precision = 'float64'
+    with jax.enable_x64(True):
+        experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
+        examples = experiment.place(*experiment.dataset.split('train[:640]'))
+        first = experiment.group.replicate(np.int32(0))
+        inputs = (
+            experiment.hyperparameters,
+            examples,
+            first,
+            experiment.epoch_order(0),
+        )
+        states = []
+        for unroll in (True, False):
+            call = make_train_call(experiment.functions, 4, unroll=unroll)
+            mapped = experiment.group.map(call, num_replicated=4)
+            states.append(jax.device_get(mapped(experiment.create_state(), *inputs)[0]))
+    assert_states_agree(*states, 1e-12)
+
+
+def test_linear_model_follows_numpy(small_config, dataset, devices):
+    """Softmax regression by plain SGD, forward and backward, in NumPy."""
+    config = small_config
+    config.model.name = 'linear'
+    config.precision = 'float64'
+    config.data.mean, config.data.std = 0.286, 0.353
+    config.optimizer.learning_rate = 0.05
+    with jax.enable_x64(True):
+        experiment = experiment_lib.build(config, DeviceGroup(devices[:2]))
+        initial = jax.device_get(experiment.create_state().params)['Dense_0']
+        order = np.asarray(experiment.epoch_order(0))
+        state, losses = train(config, devices[:2], 10)
+    kernel, bias = initial['kernel'], initial['bias']
+    images, labels = dataset.split('train[:640]')
+    pixels = ((images / 255 - 0.286) / 0.353).reshape(640, -1)
+    for step, loss in enumerate(losses):
+        batch = order[:, step].reshape(-1)
+        x, one_hot = pixels[batch], np.eye(10)[labels[batch]]
+        exponentials = np.exp(x @ kernel + bias)
+        probabilities = exponentials / exponentials.sum(1, keepdims=True)
+        expected = -np.log((probabilities * one_hot).sum(1)).mean()
+        np.testing.assert_allclose(loss, expected, rtol=1e-9)
+        gradient = (probabilities - one_hot) / len(batch)
+        kernel = kernel - 0.05 * x.T @ gradient
+        bias = bias - 0.05 * gradient.sum(0)
+    np.testing.assert_allclose(state.params['Dense_0']['kernel'], kernel, atol=1e-12)
+    np.testing.assert_allclose(state.params['Dense_0']['bias'], bias, atol=1e-12)
+    assert state.sums.count == 640
+
+
+def test_bfloat16_keeps_parameters_in_float32_and_learns(small_config, devices):
+    small_config.model.name = 'bn_cnn'
+    small_config.precision = 'bfloat16'
+    small_config.optimizer.learning_rate = 0.05
+    state, losses = train(small_config, devices[:2], 10)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.batch_stats))}
+    assert dtypes == {np.dtype('float32')}
+    _, exact = train(small_config, devices[:1], 1)
+    # bfloat16 has 8 bits of mantissa: near the float32 loss, and not equal to it.
+    small_config.precision = 'float32'
+    _, float32 = train(small_config, devices[:1], 1)
+    assert 0 < abs(exact[0] - float32[0]) < 0.02
+    assert losses[-1] < losses[0]
+
+
+def test_first_bad_step_is_remembered(small_config, devices):
+    small_config.optimizer.learning_rate = 1e30
+    state, _ = train(small_config, devices[:2], 6)
+    assert 1 <= state.bad_step <= 3
+    small_config.optimizer.learning_rate = 0.01
+    state, _ = train(small_config, devices[:2], 6)
+    assert state.bad_step == 0

@@ -140,7 +140,7 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         'magic number 0x00000801',
     ),
     'text': (LABELS, lambda b: b'0,1,2,3\n', 'magic number'),
-    'claiming a terabyte': (
+    'claiming 4 GiB': (
         LABELS,
         lambda b: b[:3] + b'\x01' + struct.pack('>I', 2**32 - 1),
         'truncated',

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -99,10 +100,17 @@ def images(dataset: Dataset) -> jax.Array:
     return jnp.asarray((pixels / 255 - 0.286) / 0.353, jnp.float32)
 
 
-def initial_variables(model: nn.Module) -> dict:
-    """What `init` draws, as NumPy arrays."""
-    init = jit_once(lambda key: model.init(key, jnp.zeros((1, *IMAGE_SHAPE))))
-    return jax.device_get(init(jax.random.key(0)))
+def init(model: nn.Module, key: jax.Array) -> dict:
+    return model.init(key, jnp.zeros((1, *IMAGE_SHAPE)), train=False)
+
+
+def drawn(model: nn.Module) -> dict:
+    return jit_once(functools.partial(init, model))(jax.random.key(0))
+
+
+def shapes_of(model: nn.Module) -> dict:
+    """Shapes of what `init` draws."""
+    return jax.eval_shape(functools.partial(init, model), jax.random.key(0))
 
 
 def random_variables(model: nn.Module, seed: int) -> dict:
@@ -116,15 +124,21 @@ def random_variables(model: nn.Module, seed: int) -> dict:
         fan_in = np.prod(leaf.shape[:-1]) if name == 'kernel' else 4
         return (rng.standard_normal(leaf.shape) / np.sqrt(fan_in)).astype(np.float32)
 
-    return jax.tree_util.tree_map_with_path(draw, initial_variables(model))
+    return jax.tree_util.tree_map_with_path(draw, shapes_of(model))
+
+
+@functools.cache
+def compiled(model: nn.Module, train: bool) -> Callable:
+    return jit_once(
+        functools.partial(model.apply, train=train, mutable=['batch_stats'])
+    )
 
 
 def apply(model: nn.Module, variables: dict, images: jax.Array, *, train: bool):
     """Logits, and the statistics as the call leaves them."""
-    call = functools.partial(model.apply, train=train, mutable=['batch_stats'])
     # On accelerators float32 products are rounded to fewer bits unless told not to.
     with jax.default_matmul_precision('highest'):
-        return jit_once(call)(variables, images)
+        return compiled(model, train)(variables, images)
 
 
 def logits_of(model: nn.Module, variables: dict, images: jax.Array) -> jax.Array:
@@ -153,7 +167,7 @@ def run_both(name: str, images: jax.Array, *, train: bool, seed: int):
 @pytest.mark.parametrize('name', MODELS)
 def test_every_registered_model_has_its_pinned_number_of_parameters(name):
     assert name in PARAMETERS, f'add the exact number of parameters of {name!r}'
-    variables = initial_variables(create_model(name, num_classes=10))
+    variables = shapes_of(create_model(name, num_classes=10))
     assert num_parameters(variables['params']) == PARAMETERS[name]
 
 
@@ -231,9 +245,8 @@ def test_the_number_of_logits_is_the_number_of_classes(name, images):
 def test_initial_kernels_and_biases_are_drawn_as_pytorch_draws_them(name):
     model = create_model(name, num_classes=10)
     keys = jax.random.split(jax.random.key(1), 100)
-    init = jax.vmap(lambda key: model.init(key, jnp.zeros((1, *IMAGE_SHAPE))))
-    params = jax.device_get(jit_once(init)(keys))['params']
-    params = jax.tree.map(np.float64, params)
+    draw = jit_once(jax.vmap(functools.partial(init, model)))
+    params = jax.tree.map(np.float64, draw(keys)['params'])
     layers = {k: v for k, v in params.items() if not k.startswith('BatchNorm')}
     assert len(layers) == {'linear': 1, 'tinyvgg': 5, 'bn_cnn': 4}[name]
     for layer in layers.values():
@@ -252,14 +265,14 @@ def test_initial_kernels_and_biases_are_drawn_as_pytorch_draws_them(name):
 
 
 def test_layers_of_the_same_shape_are_drawn_independently():
-    params = initial_variables(create_model('tinyvgg', num_classes=10))['params']
+    params = drawn(create_model('tinyvgg', num_classes=10))['params']
     kernels = [params[f'Conv_{i}']['kernel'].ravel() for i in (1, 2, 3)]
     correlation = np.corrcoef(kernels) - np.eye(3)
     assert np.abs(correlation).max() < 5 / np.sqrt(900)
 
 
 def test_batch_norm_starts_as_the_identity():
-    variables = initial_variables(create_model('bn_cnn', num_classes=10))
+    variables = drawn(create_model('bn_cnn', num_classes=10))
     for i, channels in enumerate((12, 24)):
         layer = variables['params'][f'BatchNorm_{i}']
         stats = variables['batch_stats'][f'BatchNorm_{i}']
@@ -282,7 +295,7 @@ def test_a_registered_name_gives_its_class(name, model_class):
 def test_fields_are_handed_to_the_model():
     model = create_model('tinyvgg', num_classes=10, features=16, num_blocks=3)
     assert (model.features, model.num_blocks) == (16, 3)
-    params = initial_variables(model)['params']
+    params = shapes_of(model)['params']
     assert params['Conv_5']['kernel'].shape == (3, 3, 16, 16)
 
 
@@ -319,7 +332,7 @@ def own_module(tmp_path, monkeypatch):
 
 def test_a_model_of_ones_own_is_found_by_module_and_class(own_module, images):
     model = create_model(f'{own_module}:Net', num_classes=4, width=6)
-    variables = model.init(jax.random.key(0), images, train=False)
+    variables = random_variables(model, 0)
     assert variables['params']['hidden']['kernel'].shape == (784, 6)
     assert logits_of(model, variables, images).shape == (16, 4)
 

@@ -54,7 +54,7 @@ def make_augmentation(config: Sequence[Mapping[str, Any]]) -> Augmentation:
       A function of keys [b] and images [b, h, w, c].
 
     Raises:
-      UserError: there is no such operation, or it takes no such argument.
+      UserError: there is no such operation, or it takes no such argument or value.
     """
     operations = [_operation(dict(entry)) for entry in config]
 
@@ -72,10 +72,19 @@ def _operation(entry: dict[str, Any]) -> Callable:
     if name not in OPERATIONS:
         raise unknown_name('augmentation', name, OPERATIONS)
     known = inspect.signature(OPERATIONS[name]).parameters.values()
-    valid = [p.name for p in known if p.kind is p.KEYWORD_ONLY]
-    for argument in entry:
-        if argument not in valid:
-            raise unknown_name(f'argument of augmentation {name!r}', argument, valid)
+    defaults = {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+    for argument, value in entry.items():
+        if argument not in defaults:
+            what = f'argument of augmentation {name!r}'
+            raise unknown_name(what, argument, defaults)
+        wanted = type(defaults[argument])
+        if wanted is float and type(value) is int:
+            entry[argument] = float(value)
+        elif type(value) is not wanted:
+            raise UserError(
+                f'augmentation {name!r}: {argument} must be of type {wanted.__name__}, '
+                f'not {value!r}'
+            )
     if not 0 <= entry.get('probability', 0) <= 1 or entry.get('padding', 0) < 0:
         raise UserError(f'augmentation {name!r}: out of range: {entry}')
     return functools.partial(OPERATIONS[name], **entry)

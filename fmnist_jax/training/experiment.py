@@ -14,15 +14,10 @@ from fmnist_jax import config as config_lib
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.augmentation import make_augmentation
 from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded_order
-from fmnist_jax.errors import UserError
+from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.models import create_model
 from fmnist_jax.training import parallel
-from fmnist_jax.training.optimizers import (
-    OPTIMIZERS,
-    SCHEDULES,
-    Hyperparameters,
-    unknown_name,
-)
+from fmnist_jax.training.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters
 from fmnist_jax.training.precision import get_precision
 from fmnist_jax.training.state import TrainState, create_state
 from fmnist_jax.training.step import StepFunctions, make_predict_call, make_train_call

@@ -1,0 +1,343 @@
+"""Where the data come from: the data set's server, the Debian package, a folder.
+
+The server is stood in for by an HTTP proxy on this machine, which answers the official
+addresses with the official bytes; the package by an `apt-get` that hands out a package
+of the real files.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+import struct
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from etils import epath
+
+from fmnist_jax.data import sources
+from fmnist_jax.data.registry import FASHION_MNIST, DatasetSpec
+from fmnist_jax.errors import UserError
+from tests import idx_files
+from tests.conftest import ROOT
+
+# The time stamps in the gzip headers of the official files.
+MODIFIED = {'train': 1504176606, 't10k': 1504176627}
+NOWHERE = dataclasses.replace(
+    FASHION_MNIST, package_folder='/nonexistent', package='no-such-package'
+)
+
+
+@pytest.fixture(scope='module')
+def official() -> dict[str, bytes]:
+    """The files as served: the package's, whose gzip headers lack name and time."""
+    files = {}
+    for name in idx_files.FILE_NAMES.values():
+        packaged = (idx_files.real_folder() / f'{name}.gz').read_bytes()
+        files[f'{FASHION_MNIST.url}{name}.gz'] = (
+            b'\x1f\x8b\x08\x08'
+            + struct.pack('<I', MODIFIED[name[: name.index('-')]])
+            + packaged[8:10]
+            + name.encode()
+            + b'\0'
+            + packaged[10:]
+        )
+    return files
+
+
+@contextlib.contextmanager
+def serve(files: dict[str, bytes], monkeypatch) -> Iterator[list[tuple[str, str]]]:
+    """A proxy that answers with these files; gives the requests it has had."""
+    requests = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append((self.command, self.path))
+            content = files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.send_header('Content-Length', str(len(content or b'')))
+            self.end_headers()
+            if self.command == 'GET':
+                self.wfile.write(content or b'')
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    use_proxy(monkeypatch, server.server_port)
+    try:
+        yield requests
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def use_proxy(monkeypatch, port: int) -> None:
+    monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{port}')
+    for variable in ('HTTP_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def unreachable(monkeypatch) -> None:
+    """No connection to the server: nobody listens at this port."""
+    use_proxy(monkeypatch, 9)
+
+
+def obtain(
+    spec: DatasetSpec, data_dir: Path
+) -> tuple[dict[str, np.ndarray], str, list[str]]:
+    log = []
+    found, source = sources.obtain(spec, epath.Path(data_dir), log.append)
+    assert all('\n' not in line for line in log)
+    return found.arrays, source, log
+
+
+def assert_real(arrays: dict[str, np.ndarray]) -> None:
+    for key, expected in idx_files.parse_real().items():
+        np.testing.assert_array_equal(arrays[key].squeeze(), expected)
+
+
+def test_recorded_checksums_are_those_of_the_official_files(official):
+    path = ROOT / 'fmnist_jax' / 'data' / 'checksums.tsv'
+    lines = [line.split('\t') for line in path.read_text().splitlines()]
+    recorded = {url: (int(size), sha256) for url, size, sha256, _ in lines}
+    assert recorded == {
+        url: (len(content), hashlib.sha256(content).hexdigest())
+        for url, content in official.items()
+    }
+
+
+def test_server_serves_the_official_files(official, tmp_path, monkeypatch):
+    with serve(official, monkeypatch) as requests:
+        arrays, source, log = obtain(FASHION_MNIST, tmp_path)
+    assert source == f'server {FASHION_MNIST.url}'
+    assert not log
+    assert_real(arrays)
+    assert {url for method, url in requests if method == 'GET'} == set(official)
+
+
+def test_files_once_downloaded_are_not_downloaded_again(
+    official, tmp_path, monkeypatch
+):
+    with serve(official, monkeypatch) as requests:
+        obtain(FASHION_MNIST, tmp_path)
+        requests.clear()
+        arrays, _, _ = obtain(FASHION_MNIST, tmp_path)
+    assert not [url for method, url in requests if method == 'GET']
+    assert_real(arrays)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda b: b[:3000] + bytes([b[3000] ^ 1]) + b[3001:],
+        lambda b: b[:3000],
+        lambda b: b'<html>Please log in to this network.</html>',
+        lambda b: b'',
+    ],
+    ids=['one bit', 'cut', 'a web page', 'empty'],
+)
+def test_corrupted_download_falls_back_to_the_package(
+    official, tmp_path, monkeypatch, change
+):
+    url = f'{FASHION_MNIST.url}{idx_files.FILE_NAMES["test_labels"]}.gz'
+    with serve(official | {url: change(official[url])}, monkeypatch):
+        arrays, source, (line,) = obtain(FASHION_MNIST, tmp_path)
+    assert source.startswith(f'Debian package {FASHION_MNIST.package}')
+    assert FASHION_MNIST.url in line
+    assert 'download failed' in line
+    assert_real(arrays)
+
+
+def test_corrupted_download_does_not_hinder_a_later_good_one(
+    official, tmp_path, monkeypatch
+):
+    url = f'{FASHION_MNIST.url}{idx_files.FILE_NAMES["test_labels"]}.gz'
+    with serve(official | {url: official[url][:-1] + b'x'}, monkeypatch):
+        _, source, _ = obtain(FASHION_MNIST, tmp_path)
+        assert source.startswith('Debian package')
+    with serve(official, monkeypatch):
+        arrays, source, _ = obtain(FASHION_MNIST, tmp_path)
+    assert source.startswith('server')
+    assert_real(arrays)
+
+
+def test_server_without_the_files_falls_back_to_the_package(tmp_path, monkeypatch):
+    with serve({}, monkeypatch):
+        arrays, source, (line,) = obtain(FASHION_MNIST, tmp_path)
+    assert source.startswith('Debian package')
+    assert f'{FASHION_MNIST.url} does not answer' in line
+    assert_real(arrays)
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_unreachable_server_falls_back_to_the_package(tmp_path):
+    folder = idx_files.real_folder()
+    arrays, source, (line,) = obtain(FASHION_MNIST, tmp_path)
+    assert source == f'Debian package {FASHION_MNIST.package} ({folder})'
+    assert f'{FASHION_MNIST.url} does not answer' in line
+    assert_real(arrays)
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_no_source_at_all_names_all_three_ways(tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    log = []
+    with pytest.raises(UserError) as caught:
+        sources.obtain(NOWHERE, epath.Path(tmp_path), log.append)
+    message = str(caught.value)
+    assert '\n' not in message
+    assert FASHION_MNIST.url in message
+    assert 'apt-get install no-such-package' in message
+    assert '--config.data.idx_dir' in message
+    assert len(log) == 2
+    assert 'does not answer' in log[0]
+    assert 'no apt-get' in log[1]
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_installed_package_with_a_damaged_file_is_not_used(tmp_path, monkeypatch):
+    folder = tmp_path / 'installed'
+    shutil.copytree(idx_files.real_folder(), folder)
+    damaged = folder / f'{idx_files.FILE_NAMES["train_images"]}.gz'
+    content = bytearray(damaged.read_bytes())
+    content[1000] ^= 1
+    damaged.write_bytes(content)
+    spec = dataclasses.replace(FASHION_MNIST, package_folder=str(folder))
+    log = []
+    with pytest.raises(UserError, match='no source of fashion_mnist'):
+        sources.obtain(spec, epath.Path(tmp_path / 'data'), log.append)
+    assert str(damaged) in log[-1]
+
+
+class StandInApt:
+    """An `apt-get` first on the PATH, which notes how it was called."""
+
+    def __init__(self, folder: Path, script: str, monkeypatch):
+        folder.mkdir()
+        self._calls = folder / 'calls'
+        path = folder / 'apt-get'
+        path.write_text(f'#!/bin/sh\necho "$@" >> {self._calls}\n{script}\n')
+        path.chmod(0o755)
+        monkeypatch.setenv('PATH', f'{folder}{os.pathsep}{os.environ["PATH"]}')
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
+
+
+@pytest.fixture(scope='module')
+def package(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetSpec, Path]:
+    """A small Debian package of the real files, and what is known about it."""
+    if shutil.which('dpkg-deb') is None:
+        pytest.skip('needs dpkg-deb')
+    tree = tmp_path_factory.mktemp('package') / 'tree'
+    shutil.copytree(idx_files.real_folder(), tree / 'opt' / 'stand-in' / 'files')
+    (tree / 'DEBIAN').mkdir()
+    (tree / 'DEBIAN' / 'control').write_text(
+        'Package: stand-in\nVersion: 1\nArchitecture: all\n'
+        'Maintainer: Nobody <nobody@example.org>\nDescription: stand-in\n'
+    )
+    archive = tree.parent / 'stand-in_1_all.deb'
+    command = ('dpkg-deb', '-Znone', '--root-owner-group', '--build', tree, archive)
+    subprocess.run(command, check=True, capture_output=True)
+    spec = dataclasses.replace(
+        FASHION_MNIST, package='stand-in', package_folder='/opt/stand-in/files'
+    )
+    return spec, archive
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_package_is_unpacked_where_it_cannot_be_installed(
+    package, tmp_path, monkeypatch
+):
+    spec, archive = package
+    apt = StandInApt(tmp_path / 'bin', f'cp {archive} .', monkeypatch)
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    data_dir = tmp_path / 'data'
+    arrays, source, _ = obtain(spec, data_dir)
+    unpacked = data_dir / 'packages' / 'stand-in' / 'opt' / 'stand-in' / 'files'
+    assert source == f'Debian package stand-in ({unpacked})'
+    assert len(list(unpacked.glob('*.gz'))) == 4
+    assert [path.name for path in (data_dir / 'packages').iterdir()] == ['stand-in']
+    assert apt.calls == ['--quiet download stand-in']
+    assert_real(arrays)
+
+    arrays, _, _ = obtain(spec, data_dir)
+    assert len(apt.calls) == 1, 'unpacked once, used again'
+    assert_real(arrays)
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_package_is_installed_by_root(package, tmp_path, monkeypatch):
+    spec, archive = package
+    folder = tmp_path / 'root' / 'opt' / 'stand-in' / 'files'
+    apt = StandInApt(
+        tmp_path / 'bin', f'dpkg-deb --extract {archive} {tmp_path}/root', monkeypatch
+    )
+    monkeypatch.setattr(os, 'geteuid', lambda: 0)
+    spec = dataclasses.replace(spec, package_folder=str(folder))
+    arrays, source, _ = obtain(spec, tmp_path / 'data')
+    assert source == f'Debian package stand-in ({folder})'
+    assert apt.calls == ['--quiet install --yes --no-install-recommends stand-in']
+    assert_real(arrays)
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_root_updates_the_lists_of_packages_and_tries_again(
+    package, tmp_path, monkeypatch
+):
+    spec, archive = package
+    folder = tmp_path / 'root' / 'opt' / 'stand-in' / 'files'
+    script = f"""
+    if [ "$2" = update ]; then touch {tmp_path}/updated
+    elif [ -e {tmp_path}/updated ]; then dpkg-deb --extract {archive} {tmp_path}/root
+    else echo 'E: Unable to locate package stand-in' >&2; exit 100; fi"""
+    apt = StandInApt(tmp_path / 'bin', script, monkeypatch)
+    monkeypatch.setattr(os, 'geteuid', lambda: 0)
+    spec = dataclasses.replace(spec, package_folder=str(folder))
+    arrays, _, _ = obtain(spec, tmp_path / 'data')
+    assert [call.split()[1] for call in apt.calls] == ['install', 'update', 'install']
+    assert_real(arrays)
+
+
+@pytest.mark.parametrize('user', [0, 1000], ids=['root', 'user'])
+@pytest.mark.parametrize(
+    'script',
+    ['echo "E: Unable to locate package" >&2; exit 100', 'exit 1', 'true'],
+    ids=['unknown', 'silent', 'does nothing'],
+)
+@pytest.mark.usefixtures('unreachable')
+def test_package_that_apt_does_not_give_names_all_three_ways(
+    tmp_path, monkeypatch, user, script
+):
+    StandInApt(tmp_path / 'bin', script, monkeypatch)
+    monkeypatch.setattr(os, 'geteuid', lambda: user)
+    log = []
+    with pytest.raises(UserError, match='Do one of these'):
+        sources.obtain(NOWHERE, epath.Path(tmp_path / 'data'), log.append)
+    assert len(log) == 2
+    assert not list((tmp_path / 'data').glob('packages/*'))
+
+
+@pytest.mark.usefixtures('unreachable')
+def test_package_that_is_damaged_names_all_three_ways(tmp_path, monkeypatch):
+    StandInApt(tmp_path / 'bin', 'echo rubbish > x_1_all.deb', monkeypatch)
+    monkeypatch.setattr(os, 'geteuid', lambda: 1000)
+    log = []
+    with pytest.raises(UserError, match='Do one of these'):
+        sources.obtain(NOWHERE, epath.Path(tmp_path / 'data'), log.append)
+    assert 'dpkg-deb' in log[-1]
+    assert not list((tmp_path / 'data').glob('packages/*'))

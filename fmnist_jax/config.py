@@ -98,7 +98,14 @@ def validate(config: ConfigDict) -> None:
         if not isinstance(_get(config, field), str):
             raise UserError(f'{field} must be text, not {_get(config, field)!r}')
     _validate_normalization(config)
-    if not all(isinstance(entry, Mapping) for entry in _get(config, 'augmentation')):
+    if not isinstance(_get(config, 'data.idx_dir'), str | None):
+        raise UserError(
+            f'data.idx_dir must be text or None, not {config.data.idx_dir!r}'
+        )
+    operations = _get(config, 'augmentation')
+    if not isinstance(operations, tuple | list) or not all(
+        isinstance(entry, Mapping) for entry in operations
+    ):
         raise UserError('augmentation must be a tuple of {name, …} entries')
 
 

@@ -13,6 +13,7 @@ import shutil
 import struct
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -87,6 +88,8 @@ def use_proxy(monkeypatch, port: int) -> None:
     monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{port}')
     for variable in ('HTTP_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY'):
         monkeypatch.delenv(variable, raising=False)
+    # urllib reads these variables once a process.
+    monkeypatch.setattr(urllib.request, '_opener', None)
 
 
 @pytest.fixture

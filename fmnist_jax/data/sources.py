@@ -127,8 +127,10 @@ def _unpack(spec: DatasetSpec, target: epath.Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         _apt('download', spec.package, cwd=temporary)
-        (archive,) = epath.Path(temporary).glob('*.deb')
-        _run('dpkg-deb', '--extract', str(archive), f'{temporary}/unpacked')
+        archives = list(epath.Path(temporary).glob('*.deb'))
+        if not archives:
+            raise _NotServed(f'apt-get download {spec.package} left no package')
+        _run('dpkg-deb', '--extract', str(archives[0]), f'{temporary}/unpacked')
         shutil.rmtree(target, ignore_errors=True)
         os.replace(f'{temporary}/unpacked', target)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jaxtyping import PyTree
@@ -47,7 +48,12 @@ class Checkpoints:
 
     def __init__(self, workdir: epath.Path):
         self.folder = workdir / workdir_lib.CHECKPOINTS
-        self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._orbax = ocp.Checkpointer(
+            ocp.CompositeCheckpointHandler(
+                state=ocp.StandardCheckpointHandler(),
+                record=ocp.JsonCheckpointHandler(),
+            )
+        )
 
     def steps(self) -> list[int]:
         """Steps that have a folder, in order, whole or not."""
@@ -169,22 +175,33 @@ class Checkpoints:
           UserError: it holds another model's state.
         """
         path = self.folder / str(step)
-        try:
-            restored = self._orbax.restore(
-                path,
-                ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract_state),
-                    record=ocp.args.JsonRestore(),
-                ),
+        held = _arrays(self._orbax.metadata(path).item_metadata['state'].tree)
+        wanted = _arrays(abstract_state)
+        if differing := [k for k in held | wanted if held.get(k) != wanted.get(k)]:
+            name = differing[0]
+            raise UserError(
+                f'{path} does not fit the config: {name} is {held.get(name, "absent")} '
+                f'there and {wanted.get(name, "absent")} here'
+                + (f', and {len(differing) - 1} more differ' if differing[1:] else '')
             )
-        except (KeyError, TypeError, ValueError) as error:
-            reason = ' '.join(str(error).split())[:300]
-            raise UserError(f'{path} does not fit the config: {reason}') from error
-        shapes = jax.tree.map(lambda x: (x.shape, x.dtype), restored.state)
-        expected = jax.tree.map(lambda x: (x.shape, x.dtype), abstract_state)
-        if shapes != expected:
-            raise UserError(f'{path} does not fit the config: array shapes differ')
+        restored = self._orbax.restore(
+            path,
+            ocp.args.Composite(
+                state=ocp.args.StandardRestore(abstract_state),
+                record=ocp.args.JsonRestore(),
+            ),
+        )
         return restored.state, Record(**restored.record)
+
+
+def _arrays(tree: PyTree) -> dict[str, str]:
+    """The shape and dtype of each array, by its path."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='.'): (
+            f'{np.dtype(leaf.dtype)}{list(leaf.shape)}'
+        )
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _manifest(folder: epath.Path) -> bytes:

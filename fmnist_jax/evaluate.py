@@ -3,7 +3,8 @@
 from absl import flags
 
 from fmnist_jax import cli
-from fmnist_jax.training.evaluation import SPLITS, evaluate
+from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.experiment import SPLITS
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The work folder of a run.')
 _SPLIT = flags.DEFINE_enum('split', 'test', SPLITS, "Which of the config's splits.")

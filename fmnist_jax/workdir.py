@@ -40,10 +40,19 @@ def create(path: epath.PathLike) -> epath.Path:
     return folder
 
 
+def absolute(path: epath.Path) -> epath.Path:
+    """The path from the root of its file system, as Orbax wants it."""
+    return path if _in_bucket(path) else epath.Path(os.path.abspath(path))
+
+
+def _in_bucket(path: epath.Path) -> bool:
+    return '://' in os.fspath(path)
+
+
 def write_bytes(path: epath.Path, content: bytes) -> None:
     """Writes a whole file; a reader, or a kill, sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if '://' in os.fspath(path):
+    if _in_bucket(path):
         path.write_bytes(content)
         return
     temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'

@@ -1,5 +1,9 @@
 """Augmentation against NumPy, and what it may and may not depend on."""
 
+import functools
+import json
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,16 +32,25 @@ def images(dataset: Dataset) -> jax.Array:
 
 def keys_of(step: int, positions) -> jax.Array:
     """The keys that training gives to these positions of a step's batch."""
-    return example_keys(
-        jnp.uint32(0), jnp.int32(step), jnp.asarray(positions, jnp.int32)
-    )
+    positions = np.asarray(positions, np.int32)
+    return compiled_keys()(jnp.uint32(0), jnp.int32(step), positions)
+
+
+@functools.cache
+def compiled_keys() -> Callable:
+    return jit_once(example_keys)
 
 
 def augment(images: jax.Array, *operations: dict, step: int = 0) -> np.ndarray:
     keys = keys_of(step, range(len(images)))
-    result = jit_once(make_augmentation(operations))(keys, images)
+    result = compiled(json.dumps(operations))(keys, images)
     assert result.dtype == jnp.uint8
     return np.asarray(result)
+
+
+@functools.cache
+def compiled(operations: str) -> Callable:
+    return jit_once(make_augmentation(json.loads(operations)))
 
 
 def windows(image: np.ndarray, padding: int) -> np.ndarray:
@@ -164,7 +177,7 @@ def test_positions_of_a_batch_are_drawn_independently(images):
 
 @pytest.mark.parametrize('parts', [2, 4, 64])
 def test_a_batch_in_parts_is_augmented_as_the_whole(images, parts):
-    function = jit_once(make_augmentation((CROP, FLIP)))
+    function = compiled(json.dumps((CROP, FLIP)))
     keys = keys_of(3, range(64))
     whole = function(keys, images)
     size = 64 // parts
@@ -176,7 +189,7 @@ def test_a_batch_in_parts_is_augmented_as_the_whole(images, parts):
 
 
 def test_an_image_is_augmented_by_its_own_key_wherever_it_stands(images):
-    function = jit_once(make_augmentation((CROP, FLIP)))
+    function = compiled(json.dumps((CROP, FLIP)))
     keys = keys_of(5, range(64))
     order = np.random.default_rng(0).permutation(64)
     np.testing.assert_array_equal(

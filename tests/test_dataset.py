@@ -280,6 +280,7 @@ def test_damaged_decoded_file_is_noticed_and_rebuilt(idx_dir, tmp_path, place):
     assert not log
 
 
+@pytest.mark.slow
 def test_no_damage_to_the_decoded_file_s_structure_goes_unnoticed(idx_dir, tmp_path):
     config = tiny_config(idx_dir, tmp_path)
     load_dataset(config)
@@ -288,7 +289,7 @@ def test_no_damage_to_the_decoded_file_s_structure_goes_unnoticed(idx_dir, tmp_p
     generator = np.random.default_rng(0)
     # Local headers and the central directory, where zipfile and NumPy raise the most
     # varied errors. Some positions are without meaning: all that counts are the arrays.
-    positions = [*range(0, 240, 12), *range(len(whole) - 600, len(whole), 30)]
+    positions = [*range(0, 240, 3), *range(len(whole) - 600, len(whole), 7)]
     for position in positions:
         content = bytearray(whole)
         content[position] ^= 1 << int(generator.integers(8))
@@ -296,9 +297,7 @@ def test_no_damage_to_the_decoded_file_s_structure_goes_unnoticed(idx_dir, tmp_p
         assert_equals_idx_files(load_dataset(config, lambda line: None), idx_dir)
 
 
-@pytest.mark.parametrize(
-    'place', ['first', 'quarter', 'middle', 'last', 'cut', 'empty']
-)
+@pytest.mark.parametrize('place', ['first', 'middle', 'cut', 'empty'])
 @pytest.mark.parametrize(
     'file', ['tiny-train.array_record*', 'tiny-test.array_record*', 'dataset_info.json']
 )
@@ -331,7 +330,7 @@ def damage_file(path: Path, place: str) -> None:
     elif place == 'empty':
         content.clear()
     else:
-        share = {'first': 0, 'quarter': 0.25, 'middle': 0.5, 'last': 1}[place]
+        share = {'first': 0, 'quarter': 0.25, 'middle': 0.5}[place]
         content[int(share * (len(content) - 1))] ^= 0x10
     path.write_bytes(content)
 
@@ -339,7 +338,6 @@ def damage_file(path: Path, place: str) -> None:
 # What shows how far a process has come, below the folder of the data set.
 MOMENTS = {
     'locked': '.lock',
-    'TFDS begins': '*/incomplete.*',
     'TFDS writes records': '*/incomplete.*/*.array_record*',
     'TFDS is done': f'*/{VERSION}',
     'decoded': '.decoded.*',
@@ -369,11 +367,12 @@ def test_killed_while_preparing_then_started_again(tmp_path, moment):
     assert builder.info.splits['train'].num_examples == 3000
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_then_started_again(tmp_path):
     idx_dir = idx_files.write_first(tmp_path / 'idx', 3000)
     config = tiny_config(idx_dir, tmp_path / 'data')
     generator = np.random.default_rng(0)
-    for _ in range(4):
+    for _ in range(20):
         process = start_loading(config)
         assert process.stdout.readline()
         time.sleep(generator.uniform(0, 2))

@@ -47,7 +47,7 @@ class Checkpoints:
     """The checkpoints of one work folder."""
 
     def __init__(self, workdir: epath.Path):
-        self.folder = workdir / workdir_lib.CHECKPOINTS
+        self.folder = workdir_lib.absolute(workdir / workdir_lib.CHECKPOINTS)
         self._orbax = ocp.Checkpointer(
             ocp.CompositeCheckpointHandler(
                 state=ocp.StandardCheckpointHandler(),

@@ -15,8 +15,6 @@ from fmnist_jax.training import provenance
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.state import num_parameters
 
-SPLITS = ('train', 'validation', 'test')
-
 
 def evaluate(
     workdir: epath.PathLike,

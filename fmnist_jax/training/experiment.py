@@ -28,6 +28,9 @@ from fmnist_jax.training.step import StepFunctions, make_predict_call, make_trai
 # little beside a step there: one update a call.
 _STEPS_PER_CALL_ACCELERATOR = 128
 
+# Names of a run's splits; `config.data.NAME_split` says what each is.
+SPLITS = ('train', 'validation', 'test')
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -178,13 +181,13 @@ def build(
     _check_names(config)
     augment = make_augmentation(config.augmentation)
     precision = get_precision(config.precision)
-    # Whether the model exists is known before its number of classes is.
-    create_model(num_classes=1, **config.model)
     dataset = load_dataset(config.data, log)
     model = create_model(
         num_classes=dataset.num_classes, axis_name=parallel.AXIS, **config.model
     )
-    num_train = len(dataset.split(config.data.train_split)[1])
+    num_train, *_ = (
+        len(dataset.split(config.data[f'{split}_split'])[1]) for split in SPLITS
+    )
     steps_per_epoch = num_train // config.batch_size
     if steps_per_epoch == 0:
         raise UserError(
@@ -217,9 +220,17 @@ def build(
 
 
 def _check_names(config: ConfigDict) -> None:
+    """Checks what needs no data, so that mistakes are told at once."""
     for field, name, valid in (
         ('optimizer.name', config.optimizer.name, OPTIMIZERS),
         ('optimizer.schedule', config.optimizer.schedule, SCHEDULES),
     ):
         if name not in valid:
             raise unknown_name(field, name, valid)
+    if 'num_classes' in config.model or 'axis_name' in config.model:
+        raise UserError(
+            'config.model must not set num_classes or axis_name: they follow from the '
+            'data and the devices'
+        )
+    # Whether the model exists is known before the data say how many classes it has.
+    create_model(num_classes=1, **config.model)

@@ -14,6 +14,8 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
+from fmnist_jax.errors import UserError
+
 AXIS = 'batch'
 
 # Threads of XLA's CPU pool for each virtual device. Each device can block two of
@@ -60,10 +62,19 @@ def configure_cpu_devices(num_devices: int | None, batch_size: int) -> None:
       num_devices: how many; None for the largest divisor of `batch_size` within the
         cores that this process may use.
       batch_size: the global batch size.
+
+    Raises:
+      UserError: JAX has devices already, another number of them.
     """
     if num_devices is None:
         num_devices = largest_divisor(batch_size, available_cores())
-    jax.config.update('jax_num_cpu_devices', num_devices)
+    try:
+        jax.config.update('jax_num_cpu_devices', num_devices)
+    except RuntimeError as error:
+        raise UserError(
+            f'JAX has been used in this process with {jax.device_count()} devices, so '
+            f'that it cannot have {num_devices}; restart it, or set num_cpu_devices'
+        ) from error
     threads = max(available_cores(), _POOL_THREADS_PER_DEVICE * num_devices)
     if num_devices > 1 and int(os.environ.get('NPROC') or 0) < threads:
         os.environ['NPROC'] = str(threads)

@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     config.data.mean = 0.286
     config.data.std = 0.353
     config.batch_size = 64
-    config.num_epochs = 10
+    config.num_epochs = 8
     config.optimizer.name = 'adam'
     config.optimizer.learning_rate = 0.005
     config.optimizer.schedule = 'cosine'

@@ -10,6 +10,9 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from fmnist_jax.errors import UserError, unknown_name
 
+# Names of a run's splits; `config.data.NAME_split` says what each is.
+SPLITS = ('train', 'validation', 'test')
+
 # Whole numbers and the least each may be.
 _INTEGERS = {
     'seed': 0,

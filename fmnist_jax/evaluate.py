@@ -3,11 +3,12 @@
 from absl import flags
 
 from fmnist_jax import cli
-from fmnist_jax.training.evaluation import evaluate
-from fmnist_jax.training.experiment import SPLITS
+from fmnist_jax import config as config_lib
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The work folder of a run.')
-_SPLIT = flags.DEFINE_enum('split', 'test', SPLITS, "Which of the config's splits.")
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', config_lib.SPLITS, "Which of the config's splits."
+)
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'best', 'best (highest validation accuracy), last, or a step.'
 )
@@ -22,6 +23,9 @@ flags.mark_flag_as_required('workdir')
 
 def main() -> None:
     """Evaluates as the flags say."""
+    # JAX takes seconds to import; a mistake in the flags is told without it.
+    from fmnist_jax.training.evaluation import evaluate  # noqa: PLC0415
+
     evaluate(
         _WORKDIR.value,
         _SPLIT.value,

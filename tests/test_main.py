@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import subprocess
 
 import pytest
 
@@ -55,9 +57,10 @@ def test_the_default_work_folder_and_the_commands_it_leads_to(flags, tmp_path):
     assert startup.keys() == {'imports', 'data', 'compilation', 'first_step'}
     assert all(0 < seconds < 60 for seconds in startup.values())
 
-    command = done.stdout.split('evaluate: ')[-1].split()
-    assert command[:3] == ['python', '-m', 'fmnist_jax.evaluate']
-    done = run_script(*command[2:], cwd=tmp_path)
+    command = shlex.split(done.stdout.split('evaluate: ')[-1])
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert 'Ankle boot' in done.stdout
     assert (workdir / 'eval' / 'test' / 'metrics.json').exists()

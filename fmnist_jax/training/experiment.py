@@ -28,9 +28,6 @@ from fmnist_jax.training.step import StepFunctions, make_predict_call, make_trai
 # little beside a step there: one update a call.
 _STEPS_PER_CALL_ACCELERATOR = 128
 
-# Names of a run's splits; `config.data.NAME_split` says what each is.
-SPLITS = ('train', 'validation', 'test')
-
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -186,7 +183,8 @@ def build(
         num_classes=dataset.num_classes, axis_name=parallel.AXIS, **config.model
     )
     num_train, *_ = (
-        len(dataset.split(config.data[f'{split}_split'])[1]) for split in SPLITS
+        len(dataset.split(config.data[f'{split}_split'])[1])
+        for split in config_lib.SPLITS
     )
     steps_per_epoch = num_train // config.batch_size
     if steps_per_epoch == 0:

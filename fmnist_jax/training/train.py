@@ -1,5 +1,9 @@
 """A whole run: config and work folder in, trained model out, resumed if need be."""
 
+import os
+import shlex
+import shutil
+import sys
 import time
 from typing import Any
 
@@ -31,7 +35,7 @@ def train_and_evaluate(
     Args:
       config: see configs/default.py.
       workdir: a folder, local or in a bucket; made if absent.
-      import_seconds: what starting Python and importing took, for `startup.json`.
+      import_seconds: what importing took, for `startup.json`.
 
     Returns:
       The state at the end.
@@ -130,4 +134,14 @@ def _print_end(folder: epath.Path, record: Record) -> None:
     )
     log(f'metrics: {folder / workdir_lib.METRICS}')
     log(f'checkpoints: {folder / workdir_lib.CHECKPOINTS}')
-    log(f'evaluate: python -m fmnist_jax.evaluate --workdir={folder}')
+    log(f'evaluate: {_evaluate_command(folder)}')
+
+
+def _evaluate_command(folder: epath.Path) -> str:
+    """The command for a shell in which this interpreter may not be `python`."""
+    python = 'python'
+    if shutil.which(python) != sys.executable:
+        python = os.path.relpath(sys.executable)
+        if python.startswith(os.pardir):
+            python = sys.executable
+    return shlex.join([python, '-m', 'fmnist_jax.evaluate', f'--workdir={folder}'])

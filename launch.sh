@@ -6,8 +6,8 @@
 #   ./launch.sh setup            only set up
 #
 # Environment: FMNIST_JAX_VENV, the virtual environment (default: .venv here);
-# FMNIST_JAX_ACCELERATOR, cpu, cuda or tpu (default: what the machine has); PYTHON, the
-# interpreter (default: python3, or the newest python3.N if that is older than 3.11).
+# FMNIST_JAX_ACCELERATOR, cpu, cuda, cuda12 or tpu (default: what the machine has);
+# PYTHON, the interpreter (default: python3, or a newer one if it is older than 3.11).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 venv=${FMNIST_JAX_VENV:-$PWD/.venv}
@@ -20,8 +20,9 @@ is_supported() {
 }
 
 find_python() {
-  local name
-  for name in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+  local name names=(python3 python3.13 python3.12 python3.11)
+  [ -z "${PYTHON:-}" ] || names=("$PYTHON")
+  for name in "${names[@]}"; do
     if is_supported "$name"; then
       printf '%s\n' "$name"
       return
@@ -36,7 +37,12 @@ find_accelerator() {
   if [ -n "${FMNIST_JAX_ACCELERATOR:-}" ]; then
     printf '%s\n' "$FMNIST_JAX_ACCELERATOR"
   elif nvidia-smi --list-gpus 2>/dev/null | grep -q .; then
-    printf 'cuda\n'
+    # CUDA 13 needs a driver of its time.
+    if nvidia-smi | grep -Eq 'CUDA Version: *(1[3-9]|[2-9][0-9])'; then
+      printf 'cuda\n'
+    else
+      printf 'cuda12\n'
+    fi
   elif compgen -G '/dev/accel*' >/dev/null ||
     { compgen -G '/dev/vfio/[0-9]*' >/dev/null &&
       grep -qs 0x1ae0 /sys/bus/pci/devices/*/vendor; }; then
@@ -48,6 +54,12 @@ find_accelerator() {
 
 make_venv() {
   local python=$1 extras=$2
+  # Only what was made here is ever emptied.
+  if [ -n "$(ls -A "$venv" 2>/dev/null)" ] && [ ! -e "$venv/.fmnist_jax" ]; then
+    die "$venv is not empty and was not made by launch.sh; remove it, or name another" \
+      "folder with FMNIST_JAX_VENV"
+  fi
+  mkdir -p "$venv" && touch "$venv/.fmnist_jax" || die "cannot make the folder $venv"
   say "setting up $venv with $("$python" --version) (once, about 2 minutes)"
   if ! "$python" -m venv --clear "$venv" >"$venv.log" 2>&1; then
     # Debian and Ubuntu ship venv in a package of its own.
@@ -61,10 +73,17 @@ make_venv() {
       die "apt-get install $package failed; see $venv.log"
     "$python" -m venv --clear "$venv" >"$venv.log" 2>&1 || die "see $venv.log"
   fi
+  touch "$venv/.fmnist_jax"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt --editable ".[$extras]" >"$venv.log" 2>&1 ||
     die "pip could not install what setup.cfg lists; see $venv.log"
   rm -f "$venv.log"
+}
+
+# Whether exactly this was installed, and its interpreter still runs.
+is_installed() {
+  [ "$(cat "$venv/.installed" 2>/dev/null)" = "$1" ] &&
+    "$venv/bin/python" -c '' 2>/dev/null
 }
 
 set_up() {
@@ -72,20 +91,31 @@ set_up() {
   accelerator=$(find_accelerator)
   case $accelerator in
     cpu) extras=test ;;
-    cuda | tpu)
+    cuda | cuda12)
       extras=$accelerator,test
-      say "found ${accelerator/cuda/an NVIDIA GPU}: using JAX's extra '$accelerator'"
+      say "found an NVIDIA GPU: using JAX for it (extra '$accelerator')"
       ;;
-    *) die "FMNIST_JAX_ACCELERATOR must be cpu, cuda or tpu, not $accelerator" ;;
+    tpu)
+      extras=$accelerator,test
+      say "found a TPU: using JAX for it (extra 'tpu')"
+      ;;
+    *) die "FMNIST_JAX_ACCELERATOR must be cpu, cuda, cuda12 or tpu, not $accelerator" ;;
   esac
   stamp=$(printf '%s %s ' "$extras" "$PWD" "${PYTHON:-}" |
     cat - setup.cfg constraints.txt pyproject.toml | cksum)
-  if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$stamp" ]; then
-    local python
-    python=$(find_python)
-    make_venv "$python" "$extras"
-    printf '%s\n' "$stamp" >"$venv/.installed"
+  is_installed "$stamp" && return
+  # Of two that start together, one installs.
+  if command -v flock >/dev/null; then
+    exec 9>"$venv.lock" || die "cannot write beside $venv"
+    flock 9
+    is_installed "$stamp" && return
   fi
+  local python
+  python=$(find_python)
+  make_venv "$python" "$extras"
+  printf '%s\n' "$stamp" >"$venv/.installed"
+  exec 9>&-
+  rm -f "$venv.lock"
 }
 
 train() {

@@ -55,7 +55,7 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
     if _in_bucket(path):
         path.write_bytes(content)
         return
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.tmp'
+    temporary = path.parent / f'.{path.name}.tmp'
     temporary.write_bytes(content)
     temporary.replace(path)
 

@@ -21,6 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The CPU, whatever else the machine has; also for the processes that tests start.
+    os.environ['JAX_PLATFORMS'] = 'cpu'
+    jax.config.update('jax_platforms', 'cpu')
     # Before anything uses a device: eight of them, of which tests take what they need.
     parallel.configure_cpu_devices(8, batch_size=8)
 
@@ -38,7 +41,7 @@ def pytest_collection_modifyitems(
 @pytest.fixture(scope='session')
 def data_dir() -> str:
     """Where real Fashion-MNIST is prepared: where users have it, so once a machine."""
-    return os.environ.get('FMNIST_JAX_DATA_DIR') or default.get_config().data.data_dir
+    return default.get_config().data.data_dir
 
 
 @pytest.fixture(scope='session')

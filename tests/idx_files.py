@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import default
+from fmnist_jax.data import load_dataset
 from fmnist_jax.data.registry import FASHION_MNIST
 
 FILE_NAMES = {
@@ -18,11 +20,21 @@ FILE_NAMES = {
 
 
 def real_folder() -> Path:
-    """Where the Debian package puts real Fashion-MNIST; skips the test without it."""
-    folder = Path(FASHION_MNIST.package_folder)
-    if not folder.is_dir():
-        pytest.skip(f'needs the Debian package {FASHION_MNIST.package}')
-    return folder
+    """Where this machine has the four files of Fashion-MNIST, gzip-compressed."""
+    config = default.get_config().data
+    # The first use on a machine fetches them.
+    load_dataset(config)
+    data_dir = Path(config.data_dir).expanduser()
+    package_folder = FASHION_MNIST.package_folder
+    folders = (
+        Path(package_folder),
+        data_dir / 'packages' / FASHION_MNIST.package / package_folder.lstrip('/'),
+        data_dir / 'downloads' / FASHION_MNIST.name,
+    )
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    pytest.fail(f'the IDX files are in none of {", ".join(map(str, folders))}')
 
 
 def parse_real() -> dict[str, np.ndarray]:

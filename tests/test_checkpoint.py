@@ -14,7 +14,7 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
 from fmnist_jax.training.checkpoint import Checkpoints, Record
 from fmnist_jax.training.optimizers import Hyperparameters
-from fmnist_jax.training.parallel import DeviceGroup
+from fmnist_jax.training.parallel import DeviceGroup, jit_once
 from fmnist_jax.training.state import TrainState, create_state
 
 
@@ -29,8 +29,11 @@ def state(small_config, devices) -> TrainState:
         small_config.optimizer, 0, 100, np.dtype('float32')
     )
     model = create_model('bn_cnn', num_classes=10)
-    new = create_state(model, 'adam', hyperparameters, (28, 28, 1), jnp.float32)
-    return DeviceGroup(devices[:2]).replicate(new)
+
+    def create(hyperparameters):
+        return create_state(model, 'adam', hyperparameters, (28, 28, 1), jnp.float32)
+
+    return DeviceGroup(devices[:2]).replicate(jit_once(create)(hyperparameters))
 
 
 @pytest.fixture
@@ -124,9 +127,37 @@ def test_the_last_ones_and_the_best_are_kept(saved, state):
     assert saved.find('4', pytest.fail) == 4
 
 
-def test_saving_again_over_a_damaged_checkpoint_mends_it(saved, state):
-    path = files_of(saved, 2)[0]
+def damage(checkpoints: Checkpoints, step: int) -> None:
+    path = files_of(checkpoints, step)[0]
     path.write_bytes(path.read_bytes() + b'x')
+
+
+def test_damaged_checkpoints_do_not_push_out_whole_ones(saved, state):
+    """Resumed from step 1 behind two damaged ones, and saved before reaching them."""
+    record = Record([line(1, 0.8), line(20, 0.5), line(30, 0.7)])
+    for step in (20, 30):
+        saved.save(state.replace(step=jnp.int32(step)), record, keep_last=3)
+        damage(saved, step)
+    damage(saved, 2)
+    assert saved.latest(lambda message: None) == 1
+    saved.clean_up()
+    assert saved.steps() == [1]
+    saved.save(state.replace(step=jnp.int32(5)), Record([line(1, 0.8)]), keep_last=2)
+    assert saved.steps() == [1, 5]
+    assert saved.latest(pytest.fail) == 5
+
+
+def test_the_best_of_the_whole_ones_stands_in_for_a_damaged_best(saved, state):
+    record = Record([line(1, 0.8), line(2, 0.7), line(3, 0.75)])
+    saved.save(state.replace(step=jnp.int32(3)), record, keep_last=2)
+    damage(saved, 1)
+    messages = []
+    assert saved.find('best', messages.append) == 3
+    assert f'{saved.folder}/1, is not whole' in messages[0]
+
+
+def test_saving_again_over_a_damaged_checkpoint_mends_it(saved, state):
+    damage(saved, 2)
     assert not saved.is_whole(2)
     saved.save(state.replace(step=jnp.int32(2)), Record([line(1, 0.8)]), keep_last=2)
     assert saved.latest(pytest.fail) == 2
@@ -139,8 +170,9 @@ def test_what_a_killed_process_left_is_removed(saved):
     messages = []
     assert saved.latest(messages.append) == 2
     assert 'was not finished' in messages[0]
+    (saved.folder / 'notes').write_text('of the user')
     saved.clean_up()
-    assert sorted(p.name for p in saved.folder.iterdir()) == ['1', '2']
+    assert sorted(p.name for p in saved.folder.iterdir()) == ['1', '2', 'notes']
 
 
 def test_mistakes_in_naming_a_checkpoint(saved, tmp_path):

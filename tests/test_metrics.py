@@ -242,23 +242,24 @@ def test_a_table_without_rows_is_its_header():
 @pytest.mark.parametrize(
     ('name', 'total'), [('linear', 7850), ('tinyvgg', 7740), ('bn_cnn', 55018)]
 )
-def test_the_parameter_table_lists_every_array_and_their_total(name, total):
+def test_the_parameter_table_lists_every_layer_and_their_total(name, total):
     model = create_model(name, num_classes=10)
     init = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     lines = console.parameter_table(init['params']).splitlines()
     assert len({len(line) for line in lines}) == 1
     rows = [line.rsplit(maxsplit=1) for line in lines[2:]]
     numbers = [int(number.replace(',', '')) for _, number in rows]
-    assert len(rows) == len(jax.tree.leaves(init['params'])) + 1
     assert rows[-1][0].split() == ['total']
     assert numbers[-1] == sum(numbers[:-1]) == total
+    assert [text.split()[0] for text, _ in rows[:-1]] == list(init['params'])
     for text, number in rows[:-1]:
-        path, *shape = text.replace(' x ', ' ').split()
-        leaf = init['params']
-        for key in path.split('/'):
-            leaf = leaf[key]
-        assert tuple(map(int, shape)) == leaf.shape
-        assert math.prod(leaf.shape) == int(number.replace(',', ''))
+        layer, *words = text.replace(',', '').split()
+        shapes = dict(zip(words[::2], words[1::2], strict=True))
+        leaves = init['params'][layer]
+        assert shapes == {k: 'x'.join(map(str, v.shape)) for k, v in leaves.items()}
+        assert sum(math.prod(v.shape) for v in leaves.values()) == int(
+            number.replace(',', '')
+        )
 
 
 def test_the_per_class_table_shows_the_metrics(report, dataset):

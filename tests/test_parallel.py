@@ -15,7 +15,7 @@ from fmnist_jax.training.parallel import (
     available_cores,
     jit_once,
     largest_divisor,
-    mean_over_devices,
+    sum_over_devices,
 )
 from tests.conftest import ROOT
 
@@ -130,19 +130,17 @@ def test_replicated_arrays_are_whole_on_every_device(devices):
             np.testing.assert_array_equal(shard.data, value)
 
 
-@pytest.mark.parametrize('sharded', [False, True])
-def test_abstract_values_have_shape_dtype_and_placement(sharded, devices):
+def test_abstract_values_have_shape_dtype_and_placement(devices):
     group = DeviceGroup(devices)
     tree = {'a': np.zeros((8, 3), np.float32), 'b': np.zeros(8, np.int32)}
-    abstract = group.abstract(tree, sharded=sharded)
+    abstract = group.abstract(tree)
     for key, value in tree.items():
         assert (abstract[key].shape, abstract[key].dtype) == (value.shape, value.dtype)
-        spec = PartitionSpec('batch') if sharded else PartitionSpec()
-        assert abstract[key].sharding.spec == spec
+        assert abstract[key].sharding.spec == PartitionSpec()
 
 
 @pytest.mark.parametrize('number', [1, 3, 8])
-def test_the_mean_over_devices_is_that_of_numpy(number, devices):
+def test_the_sum_over_devices_is_that_of_numpy(number, devices):
     group = DeviceGroup(devices[:number])
     rng = np.random.default_rng(1)
     shapes = {'scalar': (), 'vector': (5,), 'nested': {'kernel': (3, 3, 2, 4)}}
@@ -151,14 +149,14 @@ def test_the_mean_over_devices_is_that_of_numpy(number, devices):
         shapes,
         is_leaf=lambda x: isinstance(x, tuple),
     )
-    mapped = group.map(mean_over_devices, num_replicated=0)
-    means = mapped(tree)
-    assert jax.tree.structure(means) == jax.tree.structure(tree)
+    mapped = group.map(sum_over_devices, num_replicated=0)
+    sums = mapped(tree)
+    assert jax.tree.structure(sums) == jax.tree.structure(tree)
     jax.tree.map(
-        lambda mean, values: np.testing.assert_allclose(
-            mean, values.mean(0), rtol=1e-5, atol=1e-6
+        lambda total, values: np.testing.assert_allclose(
+            total, values.sum(0), rtol=1e-5, atol=1e-5
         ),
-        means,
+        sums,
         tree,
     )
 

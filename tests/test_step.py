@@ -1,10 +1,13 @@
 """The training step: the same whatever the number of devices, and against NumPy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from ml_collections import ConfigDict
 
+from fmnist_jax.models.layers import Dropout, flatten
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.state import TrainState
@@ -167,3 +170,38 @@ def test_first_bad_step_is_remembered(small_config, devices):
     small_config.optimizer.learning_rate = 0.01
     state, _ = train(small_config, devices[:2], 6)
     assert state.bad_step == 0
+
+
+class DropoutModel(nn.Module):
+    """A model of a user's own, with dropout."""
+
+    num_classes: int
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.relu(nn.Dense(20)(flatten(images)))
+        x = Dropout(0.5, self.axis_name)(x, train=train)
+        return nn.Dense(self.num_classes)(x)
+
+
+def test_dropout_does_not_depend_on_the_number_of_devices(small_config, devices):
+    small_config.model.name = f'{__name__}:DropoutModel'
+    small_config.precision = 'float64'
+    with jax.enable_x64(True):
+        alone, _ = train(small_config, devices[:1], 10)
+        spread, _ = train(small_config, devices[:8], 10)
+    assert_states_agree(spread, alone, 1e-9)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    x = jnp.ones((200, 500))
+    rngs = {'dropout': jax.random.key(0)}
+    for rate in (0.0, 0.25, jnp.float32(0.5)):
+        y = Dropout(rate).apply({}, x, train=True, rngs=rngs)
+        kept = y != 0
+        # Five standard deviations of a mean of 100,000 draws.
+        assert abs(float(kept.mean()) - (1 - rate)) <= 5 * 0.5 / 100_000**0.5
+        np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
+    assert not np.array_equal(kept[0], kept[1])
+    np.testing.assert_array_equal(Dropout(0.5).apply({}, x, train=False), x)

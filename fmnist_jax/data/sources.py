@@ -136,14 +136,24 @@ def _unpack(spec: DatasetSpec, target: epath.Path) -> None:
 
 
 def _apt(*arguments: str, cwd: str | None = None) -> None:
-    """Runs apt-get, once more after an update of its lists if need be."""
+    """Runs apt-get; if that fails, updates its lists of packages and tries again.
+
+    Who is not root keeps lists of their own, below `cwd`.
+    """
+    own_lists: tuple[str, ...] = ()
+    if os.geteuid() != 0:
+        for name in ('lists', 'cache'):
+            (epath.Path(cwd) / name / 'partial').mkdir(parents=True, exist_ok=True)
+        own_lists = (
+            '-oDebug::NoLocking=1',
+            f'-oDir::State::Lists={cwd}/lists',
+            f'-oDir::Cache={cwd}/cache',
+        )
     try:
         _run('apt-get', '--quiet', *arguments, cwd=cwd)
     except _NotServed:
-        if os.geteuid() != 0:
-            raise
-        _run('apt-get', '--quiet', 'update')
-        _run('apt-get', '--quiet', *arguments, cwd=cwd)
+        _run('apt-get', '--quiet', 'update', *own_lists)
+        _run('apt-get', '--quiet', *arguments, *own_lists, cwd=cwd)
 
 
 def _run(*command: str, cwd: str | None = None) -> None:

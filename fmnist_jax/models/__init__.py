@@ -59,10 +59,20 @@ def create_model(
 
 def _import_class(name: str) -> type[nn.Module]:
     module_name, _, class_name = name.partition(':')
+    if not all(part.isidentifier() for part in module_name.split('.')):
+        raise UserError(f'model {name!r} cannot be imported: not package.module:Class')
     try:
-        model_class = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # What the module itself fails to import is its author's to see in full.
+        if not f'{module_name}.'.startswith(f'{error.name}.'):
+            raise
         raise UserError(f'model {name!r} cannot be imported: {error}') from error
+    model_class = getattr(module, class_name, None)
+    if model_class is None:
+        raise UserError(
+            f'model {name!r} cannot be imported: {module_name} has no {class_name!r}'
+        )
     if not (isinstance(model_class, type) and issubclass(model_class, nn.Module)):
         raise UserError(f'model {name!r} is not a flax.linen.Module class')
     return model_class

@@ -32,14 +32,23 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
 
 
 def parameter_table(params: PyTree) -> str:
-    """The parameters of each array of a model."""
-    rows, total = [], 0
+    """The parameters of each layer of a model: its arrays' shapes, and their number."""
+    layers: dict[str, list] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        name = '/'.join(str(key.key) for key in path)
-        rows.append((name, ' x '.join(map(str, leaf.shape)), f'{leaf.size:,}'))
-        total += leaf.size
-    rows.append(('total', '', f'{total:,}'))
-    return table(rows, ('parameters', 'shape', 'number'))
+        *layer, name = (str(key.key) for key in path)
+        layers.setdefault('/'.join(layer), []).append((name, leaf))
+    rows = [
+        (
+            layer,
+            ', '.join(f'{name} {"x".join(map(str, a.shape))}' for name, a in arrays),
+            f'{sum(array.size for _, array in arrays):,}',
+        )
+        for layer, arrays in layers.items()
+    ]
+    total = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return table(
+        [*rows, ('total', '', f'{total:,}')], ('layer', 'shapes', 'parameters')
+    )
 
 
 def per_class_table(metrics: dict[str, Any]) -> str:
@@ -66,7 +75,8 @@ class ProgressReport:
         self._steps = steps
         self._every_seconds = every_seconds
         self._last_line = time.monotonic()
-        self._start = (time.monotonic(), done)
+        # Set by the first update, so that compilation is left out of the rate.
+        self._start: tuple[float, int] | None = None
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
@@ -76,6 +86,7 @@ class ProgressReport:
     def update(self, done: int, loss: float, accuracy: float, batch_size: int) -> None:
         """Shows the epoch's metrics after `done` of its steps."""
         now = time.monotonic()
+        self._start = self._start or (now, done)
         elapsed, steps = now - self._start[0], done - self._start[1]
         rate = steps * batch_size / max(elapsed, 1e-9)
         text = f'loss {loss:.4f}, accuracy {accuracy:.4f}, {rate:,.0f} images/s'

@@ -9,7 +9,8 @@ moment. A checkpoint whose files do not match its manifest is not used.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -22,6 +23,8 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 
 _MANIFEST = 'manifest.sha256'
+# What Orbax writes into before it renames it to the step.
+_TEMPORARY = re.compile(r'\d+\.orbax-checkpoint-tmp.*')
 
 
 @dataclasses.dataclass
@@ -36,9 +39,18 @@ class Record:
     metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     epoch_seconds: float = 0.0
 
-    def best_step(self) -> int | None:
-        """The step of highest validation accuracy, the earliest on ties."""
-        lines = [line for line in self.metrics if line['split'] == 'validation']
+    def best_step(self, among: Collection[int] | None = None) -> int | None:
+        """The step of highest validation accuracy, the earliest on ties.
+
+        Args:
+          among: steps to choose from; None for all.
+        """
+        lines = [
+            line
+            for line in self.metrics
+            if line['split'] == 'validation'
+            and (among is None or line['step'] in among)
+        ]
         # max keeps the first of equals.
         return max(lines, key=lambda x: x['accuracy'])['step'] if lines else None
 
@@ -72,8 +84,6 @@ class Checkpoints:
         step = int(state.step)
         path = self.folder / str(step)
         if path.exists():
-            if self.is_whole(step):
-                return
             path.rmtree()
         self._orbax.save(
             path,
@@ -99,12 +109,16 @@ class Checkpoints:
             return False
 
     def clean_up(self) -> None:
-        """Removes what a killed process left half-written or half-removed."""
+        """Removes checkpoints that are not whole, so that they do not count as kept.
+
+        They were damaged, or a killed process left them half-written or half-removed.
+        """
         if not self.folder.exists():
             return
         for path in self.folder.iterdir():
-            if not path.name.isdigit() or not (path / _MANIFEST).exists():
-                path.rmtree() if path.is_dir() else path.unlink()
+            temporary = _TEMPORARY.fullmatch(path.name)
+            if temporary or (path.name.isdigit() and not self.is_whole(int(path.name))):
+                path.rmtree()
 
     def latest(self, log: Callable[[str], None]) -> int | None:
         """The step of the latest whole checkpoint; damaged ones are named to `log`."""
@@ -123,7 +137,8 @@ class Checkpoints:
     def find(self, which: str, log: Callable[[str], None]) -> int:
         """The step of the checkpoint called `best`, `last` or by its step.
 
-        `best` is the best of the steps before the last whole checkpoint.
+        If the best checkpoint is damaged, `best` is the best of the whole ones, and
+        `log` is told.
 
         Raises:
           UserError: there is no such checkpoint, or it is damaged.
@@ -134,7 +149,13 @@ class Checkpoints:
         if which == 'last':
             return last
         if which == 'best':
-            best = self.read_record(last).best_step()
+            record = self.read_record(last)
+            best = record.best_step([s for s in self.steps() if self.is_whole(s)])
+            if best is not None and best != record.best_step():
+                log(
+                    f'the best checkpoint, {self.folder / str(record.best_step())}, is '
+                    f'not whole; using the best of the others, {best}'
+                )
             if best is None:
                 raise UserError(
                     f'{self.folder} holds no checkpoint from the end of an epoch yet; '

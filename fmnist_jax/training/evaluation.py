@@ -50,8 +50,7 @@ def evaluate(
     step = checkpoints.find(checkpoint, log)
     experiment = experiment_lib.build(config, log=log)
     provenance.check_data(experiment.dataset, folder)
-    abstract = experiment.group.abstract(experiment.create_state())
-    state, _ = checkpoints.restore(step, abstract)
+    state, _ = checkpoints.restore(step, experiment.abstract_state())
 
     images, labels = experiment.dataset.split(config.data[f'{split}_split'])
     examples = experiment.place(images, labels)

@@ -75,20 +75,23 @@ class Experiment:
 
     def create_state(self) -> TrainState:
         """A new state drawn from the seed, on the devices."""
-        try:
-            state = create_state(
-                self.model,
-                self.config.optimizer.name,
-                self.hyperparameters,
-                self.dataset.image_shape,
-                self.functions.precision.param,
-            )
-        except TypeError as error:
-            raise UserError(
-                f'model {self.config.model.name!r} cannot be called as '
-                f'model(images, *, train): {error}'
-            ) from error
-        return self.group.replicate(state)
+        create = parallel.jit_once(self._create_state)
+        return self.group.replicate(create(self.hyperparameters))
+
+    def abstract_state(self) -> TrainState:
+        """Shapes, dtypes and placements of a state, to restore one."""
+        return self.group.abstract(
+            jax.eval_shape(self._create_state, self.hyperparameters)
+        )
+
+    def _create_state(self, hyperparameters: Hyperparameters) -> TrainState:
+        return create_state(
+            self.model,
+            self.config.optimizer.name,
+            hyperparameters,
+            self.dataset.image_shape,
+            self.functions.precision.param,
+        )
 
     def place(self, images: np.ndarray, labels: np.ndarray) -> Examples:
         """A split on every device."""

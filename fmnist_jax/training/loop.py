@@ -31,15 +31,15 @@ class Trainer:
         self,
         experiment: Experiment,
         workdir: epath.Path,
+        checkpoints: Checkpoints,
         log: Callable[[str], None],
     ):
         self._experiment = experiment
         self._workdir = workdir
         self._log = log
-        self._checkpoints = Checkpoints(workdir)
+        self._checkpoints = checkpoints
         self._calls: dict[int, Callable] = {}
         self._compile_seconds = 0.0
-        self._first_step_seconds: float | None = None
         data, dataset = experiment.config.data, experiment.dataset
         self._train = experiment.place(*dataset.split(data.train_split))
         self._validation = experiment.place(*dataset.split(data.validation_split))
@@ -95,11 +95,13 @@ class Trainer:
                 )
                 call, compiled = self._compiled(num_steps, state, inputs)
                 started += compiled
+                called = time.perf_counter()
                 state, progress = call(state, *inputs)
                 step += num_steps
                 pending.append(progress)
-                if self._first_step_seconds is None:
-                    self._note_first_step(state)
+                if 'first_step' not in self._startup:
+                    jax.block_until_ready(state)
+                    self._write_startup(time.perf_counter() - called)
                 if len(pending) > _CALLS_AHEAD:
                     self._report(pending.popleft(), report, first_step)
                 if self._save_is_due() and step < first_step + per_epoch:
@@ -127,12 +129,11 @@ class Trainer:
         self._compile_seconds += seconds
         return self._calls[num_steps], seconds
 
-    def _note_first_step(self, state: TrainState) -> None:
-        started = time.perf_counter()
-        jax.block_until_ready(state)
-        self._first_step_seconds = time.perf_counter() - started
-        self._startup['compilation'] = self._compile_seconds
-        self._startup['first_step'] = self._first_step_seconds
+    def _write_startup(self, first_step: float) -> None:
+        self._startup |= {
+            'compilation': self._compile_seconds,
+            'first_step': first_step,
+        }
         workdir_lib.write_json(self._workdir / workdir_lib.STARTUP, self._startup)
 
     def _report(self, progress: Progress, report: ProgressReport, first: int) -> None:
@@ -162,15 +163,13 @@ class Trainer:
 
     def _divergence(self, bad_step: int) -> DivergenceError:
         epoch = (bad_step - 1) // self._experiment.steps_per_epoch + 1
-        kept = self._checkpoints.steps()
-        where = (
-            f'the last good checkpoint is step {kept[-1]}'
-            if kept
-            else ('there is no checkpoint yet')
-        )
+        last = self._checkpoints.latest(self._log)
+        kept = 'there is no checkpoint yet'
+        if last is not None:
+            kept = f'the last good checkpoint is step {last}'
         return DivergenceError(
             f'training diverged: the loss or a parameter is not finite at step '
-            f'{bad_step} (epoch {epoch}); {where}. Try a lower '
+            f'{bad_step} (epoch {epoch}); {kept}. Try a lower '
             '--config.optimizer.learning_rate'
         )
 

@@ -27,7 +27,9 @@ _POOL_THREADS_PER_DEVICE = 4
 
 def available_cores() -> int:
     """The CPU cores this process may use, by affinity and by its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0))
+    cores = os.cpu_count() or 1
+    if hasattr(os, 'sched_getaffinity'):  # Not on macOS.
+        cores = len(os.sched_getaffinity(0))
     quota = _cgroup_quota()
     return max(1, min(cores, math.floor(quota))) if quota else cores
 
@@ -141,11 +143,11 @@ class DeviceGroup:
         parts = order.reshape(steps, len(self), batch // len(self)).swapaxes(0, 1)
         return jax.device_put(parts, self._sharded)
 
-    def abstract(self, tree: PyTree, *, sharded: bool = False) -> PyTree:
-        """Shapes, dtypes and placements of `tree`, for compiling or restoring."""
-        sharding = self._sharded if sharded else self._replicated
+    def abstract(self, tree: PyTree) -> PyTree:
+        """Shapes, dtypes and placements of `tree` when it is replicated."""
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self._replicated),
+            tree,
         )
 
     def map(
@@ -175,11 +177,11 @@ class DeviceGroup:
         )
 
 
-def mean_over_devices(tree: PyTree[Float[Array, '...']]) -> PyTree:
-    """Averages over the devices in one collective; call inside a mapped function.
+def sum_over_devices(tree: PyTree[Float[Array, '...']]) -> PyTree:
+    """Adds up over the devices in one collective; call inside a mapped function.
 
     One collective of everything, not one an array: fewer meetings of the devices, and
     a bound on the threads that wait in them on a CPU.
     """
     flat, unravel = ravel_pytree(tree)
-    return unravel(jax.lax.pmean(flat, AXIS))
+    return unravel(jax.lax.psum(flat, AXIS))

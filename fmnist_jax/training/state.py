@@ -11,7 +11,6 @@ from jaxtyping import DTypeLike, PyTree
 
 from fmnist_jax.data.batches import stream_key
 from fmnist_jax.training.optimizers import Hyperparameters, make_optimizer
-from fmnist_jax.training.parallel import jit_once
 
 # An array, or what takes an array's place while a tree is mapped: a shape, a sharding.
 Leaf = Any
@@ -47,7 +46,7 @@ class TrainState:
       batch_stats: BatchNorm's running averages, likewise; {} for models without.
       opt_state: the optimizer's state.
       sums: `EpochSums`, what the epoch's training metrics are made of.
-      bad_step: int32 [], the first update (from 1) whose loss or parameters were not
+      bad_step: int32 [], the first update (from 1) whose loss or result was not
         finite; 0 while there is none.
     """
 
@@ -66,7 +65,7 @@ def create_state(
     image_shape: tuple[int, int, int],
     param_dtype: DTypeLike,
 ) -> TrainState:
-    """Draws a new state from the seed.
+    """Draws a new state from the seed; to be compiled with `parallel.jit_once`.
 
     Args:
       model: its `init` is called on one image.
@@ -76,22 +75,20 @@ def create_state(
       param_dtype: dtype of parameters, running averages and sums.
     """
 
-    def init(h: Hyperparameters) -> TrainState:
-        image = jnp.zeros((1, *image_shape), param_dtype)
-        variables = model.init(stream_key(h.seed, 'init'), image, train=False)
-        variables = jax.tree.map(lambda x: x.astype(param_dtype), variables)
-        params = variables['params']
-        optimizer = make_optimizer(optimizer_name, h.learning_rate, h)
-        return TrainState(
-            step=jnp.int32(0),
-            params=params,
-            batch_stats=variables.get('batch_stats', {}),
-            opt_state=optimizer.init(params),
-            sums=EpochSums.zeros(param_dtype),
-            bad_step=jnp.int32(0),
-        )
-
-    return jit_once(init)(hyperparameters)
+    h = hyperparameters
+    image = jnp.zeros((1, *image_shape), param_dtype)
+    variables = model.init(stream_key(h.seed, 'init'), image, train=False)
+    variables = jax.tree.map(lambda x: x.astype(param_dtype), variables)
+    params = variables['params']
+    optimizer = make_optimizer(optimizer_name, h.learning_rate, h)
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=variables.get('batch_stats', {}),
+        opt_state=optimizer.init(params),
+        sums=EpochSums.zeros(param_dtype),
+        bad_step=jnp.int32(0),
+    )
 
 
 def num_parameters(params: PyTree) -> int:

@@ -23,7 +23,7 @@ from fmnist_jax.training.optimizers import (
     learning_rate,
     make_optimizer,
 )
-from fmnist_jax.training.parallel import AXIS, mean_over_devices
+from fmnist_jax.training.parallel import AXIS, sum_over_devices
 from fmnist_jax.training.precision import Precision
 from fmnist_jax.training.state import EpochSums, TrainState
 
@@ -104,7 +104,6 @@ def train_step(
     images = functions.augment(example_keys(h.seed, state.step, positions), images)
     images = normalize(images, functions.normalization, functions.precision.compute)
     dropout_key = jax.random.fold_in(stream_key(h.seed, 'dropout'), state.step)
-    dropout_key = jax.random.fold_in(dropout_key, first)
 
     def loss_function(params):
         logits, batch_stats = _apply(
@@ -116,36 +115,37 @@ def train_step(
             rngs={'dropout': dropout_key},
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        accuracy = jnp.mean(logits.argmax(-1) == labels, dtype=losses.dtype)
-        return losses.mean(), (accuracy, batch_stats)
+        correct = jnp.sum(logits.argmax(-1) == labels, dtype=losses.dtype)
+        return losses.sum(), (correct, batch_stats)
 
-    (loss, (accuracy, batch_stats)), gradients = jax.value_and_grad(
+    (loss, (correct, batch_stats)), gradients = jax.value_and_grad(
         loss_function, has_aux=True
     )(state.params)
-    loss, accuracy, gradients = mean_over_devices((loss, accuracy, gradients))
+    loss, correct, gradients = sum_over_devices((loss, correct, gradients))
+    batch = len(indices) * jax.lax.axis_size(AXIS)
+    gradients = jax.tree.map(lambda g: g / batch, gradients)
 
     rate = learning_rate(functions.schedule, state.step, h)
     optimizer = make_optimizer(functions.optimizer_name, rate, h)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    batch = len(indices) * jax.lax.axis_size(AXIS)
     new_step = state.step + 1
-    bad_now = ~(jnp.isfinite(loss) & _all_finite(params))
+    bad_now = ~_all_finite((loss, params, batch_stats, opt_state))
     return TrainState(
         step=new_step,
         params=params,
         batch_stats=batch_stats,
         opt_state=opt_state,
         sums=EpochSums(
-            loss=state.sums.loss + loss * batch,
-            correct=state.sums.correct + jnp.round(accuracy * batch).astype(jnp.int32),
+            loss=state.sums.loss + loss,
+            correct=state.sums.correct + correct.astype(jnp.int32),
             count=state.sums.count + jnp.int32(batch),
         ),
         bad_step=jnp.where((state.bad_step == 0) & bad_now, new_step, state.bad_step),
     )
 
 
-def _all_finite(tree: PyTree[Float[Array, '...']]) -> Bool[Array, '']:
+def _all_finite(tree: PyTree) -> Bool[Array, '']:
     return jnp.all(
         jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)])
     )

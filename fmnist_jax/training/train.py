@@ -51,17 +51,19 @@ def train_and_evaluate(
     experiment = experiment_lib.build(config, log=log)
     data_seconds = time.perf_counter() - started
     provenance.check_data(experiment.dataset, folder)
-    folder = workdir_lib.create(folder)
     checkpoints = Checkpoints(folder)
     state, record = _restore(experiment, checkpoints)
     _print_start(experiment, state, folder)
     if int(state.step) >= experiment.total_steps:
         log(f'This run has finished: {experiment.total_steps} steps are done.')
     else:
+        workdir_lib.create(folder)
         _write_start(experiment, folder, int(state.step), record)
         checkpoints.clean_up()
         startup = {'imports': import_seconds, 'data': data_seconds}
-        state, record = Trainer(experiment, folder, log).run(state, record, startup)
+        state, record = Trainer(experiment, folder, checkpoints, log).run(
+            state, record, startup
+        )
     _print_end(folder, record)
     return state
 
@@ -87,11 +89,12 @@ def _restore(
     experiment: Experiment, checkpoints: Checkpoints
 ) -> tuple[TrainState, Record]:
     """The state to go on from: the latest whole checkpoint's, or a new one."""
-    state = experiment.create_state()
     step = checkpoints.latest(log)
     if step is None:
-        return state, Record()
-    state, record = checkpoints.restore(step, experiment.group.abstract(state))
+        if checkpoints.steps():
+            log('no whole checkpoint is left: training starts anew')
+        return experiment.create_state(), Record()
+    state, record = checkpoints.restore(step, experiment.abstract_state())
     log(f'resumed from {checkpoints.folder / str(step)}')
     return state, record
 
@@ -106,6 +109,8 @@ def _write_start(
     now: dict[str, Any] = provenance.collect(experiment.dataset, experiment.group)
     resumed = workdir_lib.read_json(path) if path.exists() and step else now
     if step:
+        if resumed['devices'] != now['devices']:
+            log('the devices are others than before: results will differ by rounding')
         entry = {k: now[k] for k in ('git_commit', 'versions', 'devices')}
         resumed.setdefault('resumed', []).append({'step': step, **entry})
     workdir_lib.write_json(path, resumed)

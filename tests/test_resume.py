@@ -22,17 +22,17 @@ TIMES = ('seconds', 'images_per_second')
 
 @pytest.fixture(scope='module')
 def flags(data_dir: str) -> list[str]:
-    """Adam, BatchNorm and a schedule; some 15 s of training in six epochs."""
+    """Adam, BatchNorm and a schedule; some seconds of training in four epochs."""
     return [
         '--config=configs/default.py',
         f'--config.data.data_dir={data_dir}',
-        '--config.data.train_split=train[:6400]',
+        '--config.data.train_split=train[:4800]',
         '--config.data.validation_split=train[55000:56000]',
         '--config.model.name=bn_cnn',
         '--config.optimizer.name=adam',
         '--config.optimizer.learning_rate=0.003',
         '--config.optimizer.schedule=cosine',
-        '--config.num_epochs=6',
+        '--config.num_epochs=4',
         '--config.num_cpu_devices=2',
         # A checkpoint every 0.15 s as well as after every epoch.
         '--config.checkpoint.every_minutes=0.0025',

@@ -68,31 +68,42 @@ class Trainer:
             state = self._run_epoch(epoch, state, record)
         return state, record
 
-    def _run_epoch(self, epoch: int, state: TrainState, record: Record) -> TrainState:
+    def _start_epoch(
+        self, epoch: int, state: TrainState
+    ) -> tuple[TrainState, tuple, ProgressReport]:
+        """The state to go on from, what calls take besides it, and the progress."""
         experiment, config = self._experiment, self._experiment.config
-        per_epoch = experiment.steps_per_epoch
-        first_step = epoch * per_epoch
-        step = int(state.step)
-        if step == first_step:
+        first_step = epoch * experiment.steps_per_epoch
+        done = int(state.step) - first_step
+        if done == 0:
             zeros = EpochSums.zeros(experiment.functions.precision.param)
             state = state.replace(sums=experiment.group.replicate(zeros))
-        order = experiment.epoch_order(epoch)
-        first = experiment.group.replicate(np.int32(first_step))
-        inputs = (experiment.hyperparameters, self._train, first, order)
+        inputs = (
+            experiment.hyperparameters,
+            self._train,
+            experiment.group.replicate(np.int32(first_step)),
+            experiment.epoch_order(epoch),
+        )
         report = ProgressReport(
             epoch + 1,
             config.num_epochs,
-            per_epoch,
-            step - first_step,
+            experiment.steps_per_epoch,
+            done,
             config.logging.every_seconds,
         )
+        return state, inputs, report
+
+    def _run_epoch(self, epoch: int, state: TrainState, record: Record) -> TrainState:
+        """Trains to the end of an epoch, from its beginning or from within."""
+        state, inputs, report = self._start_epoch(epoch, state)
+        first_step = epoch * self._experiment.steps_per_epoch
+        end = first_step + self._experiment.steps_per_epoch
+        step = int(state.step)
         pending: collections.deque[Progress] = collections.deque()
         started = time.perf_counter()
         try:
-            while step < first_step + per_epoch:
-                num_steps = min(
-                    experiment.steps_per_call, first_step + per_epoch - step
-                )
+            while step < end:
+                num_steps = min(self._experiment.steps_per_call, end - step)
                 call, compiled = self._compiled(num_steps, state, inputs)
                 started += compiled
                 called = time.perf_counter()
@@ -104,7 +115,7 @@ class Trainer:
                     self._write_startup(time.perf_counter() - called)
                 if len(pending) > _CALLS_AHEAD:
                     self._report(pending.popleft(), report, first_step)
-                if self._save_is_due() and step < first_step + per_epoch:
+                if self._save_is_due() and step < end:
                     record.epoch_seconds += self._drain(
                         pending, report, first_step, started
                     )

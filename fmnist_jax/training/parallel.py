@@ -78,7 +78,8 @@ def configure_cpu_devices(num_devices: int | None, batch_size: int) -> None:
             f'that it cannot have {num_devices}; restart it, or set num_cpu_devices'
         ) from error
     threads = max(available_cores(), _POOL_THREADS_PER_DEVICE * num_devices)
-    if num_devices > 1 and int(os.environ.get('NPROC') or 0) < threads:
+    set_by_user = os.environ.get('NPROC', '')
+    if num_devices > 1 and not (set_by_user.isdigit() and int(set_by_user) >= threads):
         os.environ['NPROC'] = str(threads)
 
 

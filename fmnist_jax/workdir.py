@@ -40,6 +40,19 @@ def create(path: epath.PathLike) -> epath.Path:
     return folder
 
 
+def check(folder: epath.Path) -> None:
+    """Tells early that `create` would fail, as far as nothing need be written for it.
+
+    Raises:
+      UserError: a file stands where the folder belongs.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(
+            f'cannot use {folder} as a work folder: it is a file; choose another with '
+            '--workdir'
+        )
+
+
 def absolute(path: epath.Path) -> epath.Path:
     """The path from the root of its file system, as Orbax wants it."""
     return path if _in_bucket(path) else epath.Path(os.path.abspath(path))

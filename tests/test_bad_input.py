@@ -186,7 +186,7 @@ def test_work_folder_that_is_a_file_is_left_alone(tmp_path, dataset, data_dir):
         f'--config.data.data_dir={data_dir}',
         f'--workdir={path}',
     )
-    assert_fails(done, str(path), 'File exists', '--workdir')
+    assert_fails(done, str(path), 'it is a file', '--workdir')
     assert path.read_text() == 'mine'
 
 

@@ -46,6 +46,7 @@ def train_and_evaluate(
     """
     experiment_lib.configure_jax(config)
     folder = epath.Path(workdir).expanduser()
+    workdir_lib.check(folder)
     _check_config(config, folder)
     started = time.perf_counter()
     experiment = experiment_lib.build(config, log=log)

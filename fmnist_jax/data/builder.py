@@ -16,7 +16,6 @@ from etils import epath
 from fmnist_jax.data.idx import IdxArrays
 
 VERSION = '1.0.0'
-_HOMEPAGE = 'https://github.com/zalandoresearch/fashion-mnist'
 
 
 class IdxDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -51,7 +50,6 @@ class IdxDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             description=f'{self.name}: record i is image i of the IDX file.',
-            homepage=_HOMEPAGE,
             features=tfds.features.FeaturesDict(
                 {
                     'image': tfds.features.Tensor(

@@ -167,7 +167,9 @@ class _Prepared:
             if found is None:
                 log(f'data: fetching {self._spec.name} into {self._data_dir}')
                 found, source = sources.obtain(self._spec, self._data_dir, log)
-            log(f'data: preparing {self._spec.name} from {source} (once, 20 seconds)')
+            log(
+                f'data: preparing {self._spec.name} from {source} (once, half a minute)'
+            )
             arrays = self._build(found)
             self._save(arrays, source)
             return arrays, source

@@ -24,7 +24,7 @@ from fmnist_jax.training.step import StepFunctions, make_predict_call, make_trai
 
 # Updates a call on an accelerator: the loop is on the device, so that its small
 # kernels wait for no Python. On a CPU, XLA runs convolutions in a loop at a third of
-# their speed (tinyvgg at batch 64: 700 against 1,950 images/s), and a call costs
+# their speed (tinyvgg at batch 64: 700 against 1,600 images/s), and a call costs
 # little beside a step there: one update a call.
 _STEPS_PER_CALL_ACCELERATOR = 128
 

@@ -15,6 +15,9 @@ def get_config() -> ConfigDict:
     # A registered name (fmnist_jax/models/__init__.py) or `package.module:Class`. The
     # model's fields can be set beside it: config.model.features = 16.
     config.model.name = 'tinyvgg'
+    # The work folder of another run, whose best checkpoint's parameters to start from;
+    # layers of other shapes are drawn fresh, and named. None to draw all.
+    config.init_from = config_dict.placeholder(str)
 
     config.data = ConfigDict()
     # `fashion_mnist`, or with idx_dir any name for data of your own.
@@ -39,20 +42,40 @@ def get_config() -> ConfigDict:
     config.num_epochs = 10
     # Examples a call when evaluating; every example counts once.
     config.eval_batch_size = 1000
+    # Loss and accuracy on the training split: `running`, over the epoch while the
+    # weights change (free); or `after_epoch`, by a pass over the split after it, in
+    # evaluation mode and without augmentation, as validation is measured.
+    config.train_metrics = 'running'
 
     config.optimizer = ConfigDict()
-    # sgd or adam.
+    # sgd, nesterov, adam or adamw.
     config.optimizer.name = 'sgd'
     # The schedule's peak.
     config.optimizer.learning_rate = 0.1
-    # constant, or cosine (to 0 at the end).
+    # constant; cosine (to 0 at the end); one_cycle (up over 0.3 of the run, then down,
+    # as in PyTorch); exponential (times decay_rate every decay_every, continuously).
+    # Durations are in steps, epochs or examples: '500 steps', '0.5 epochs'.
     config.optimizer.schedule = 'constant'
-    # Of sgd.
+    config.optimizer.decay_rate = 0.9
+    config.optimizer.decay_every = '1 epoch'
+    # A linear rise to the peak, before the schedule; one_cycle has its own.
+    config.optimizer.warmup = '0 steps'
+    # Of sgd and nesterov.
     config.optimizer.momentum = 0.0
-    # Of adam.
+    # Of adam and adamw.
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
     config.optimizer.eps = 1e-8
+    # Of kernels, not of biases and normalisation. adamw takes it off the weights, times
+    # the learning rate; the others add it, times the weights, to the gradient (L2).
+    config.optimizer.weight_decay = 0.0
+    # A gradient of larger norm, all parameters taken together, is scaled down to this
+    # one; None for none.
+    config.optimizer.clip_norm = config_dict.placeholder(float)
+
+    # The share of each label that is spread evenly over all classes, in what is
+    # minimised; the losses reported are without.
+    config.label_smoothing = 0.0
 
     # Operations on training images, in order: ({'name': 'horizontal_flip'}, …). See
     # fmnist_jax/data/augmentation.py.

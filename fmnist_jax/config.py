@@ -3,7 +3,9 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
@@ -12,38 +14,9 @@ from fmnist_jax.errors import UserError, unknown_name
 
 # Names of a run's splits; `config.data.NAME_split` says what each is.
 SPLITS = ('train', 'validation', 'test')
+# Ways of measuring loss and accuracy on the training split; see configs/default.py.
+TRAIN_METRICS = ('running', 'after_epoch')
 
-# Whole numbers and the least each may be.
-_INTEGERS = {
-    'seed': 0,
-    'batch_size': 1,
-    'num_epochs': 1,
-    'eval_batch_size': 1,
-    'checkpoint.keep_last': 2,
-}
-_OPTIONAL_INTEGERS = {'num_cpu_devices': 1, 'steps_per_call': 1}
-# Numbers and the range each must lie in: least, largest, whether the largest may be.
-_NUMBERS = {
-    'optimizer.learning_rate': (0, math.inf, False),
-    'optimizer.momentum': (0, 1, False),
-    'optimizer.b1': (0, 1, False),
-    'optimizer.b2': (0, 1, False),
-    'optimizer.eps': (0, math.inf, False),
-    'checkpoint.every_minutes': (0, math.inf, True),
-    'logging.every_seconds': (0, math.inf, True),
-}
-_STRINGS = (
-    'model.name',
-    'data.name',
-    'data.data_dir',
-    'data.train_split',
-    'data.validation_split',
-    'data.test_split',
-    'optimizer.name',
-    'optimizer.schedule',
-    'precision',
-)
-_OTHERS = ('augmentation', 'data.idx_dir', 'data.mean', 'data.std')
 # Fields that say where and how a run is carried out, not what comes out of it.
 _EXECUTION_FIELDS = (
     'num_cpu_devices',
@@ -53,7 +26,140 @@ _EXECUTION_FIELDS = (
     'checkpoint.',
     'logging.',
 )
-_MAX_SEED = 2**32 - 1
+_DURATION = re.compile(r'(\d+(?:\.\d+)?(?:e\d+)?) (step|epoch|example)s?')
+
+# What is wrong with a value, as the end of a sentence that its field's name begins;
+# None if nothing is.
+_Check = Callable[[Any], str | None]
+
+
+def _integer(least: int, largest: float = math.inf) -> _Check:
+    def check(value: Any) -> str | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return 'must be a whole number'
+        if value < least:
+            return f'must be at least {least}'
+        return f'must be at most {largest}' if value > largest else None
+
+    return check
+
+
+def _number(below: float = math.inf, *, positive: bool = False) -> _Check:
+    def check(value: Any) -> str | None:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return 'must be a number'
+        if not (0 <= value < below) or (positive and value == 0):
+            low = 'above 0' if positive else 'at least 0'
+            high = 'finite' if below == math.inf else f'below {below}'
+            return f'must be {low} and {high}'
+        return None
+
+    return check
+
+
+def _optional(other: _Check) -> _Check:
+    return lambda value: None if value is None else other(value)
+
+
+def _infinite_or(other: _Check) -> _Check:
+    return lambda value: None if value == math.inf else other(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if isinstance(value, str) else 'must be text'
+
+
+def _one_of(names: tuple[str, ...]) -> _Check:
+    return lambda value: None if value in names else f'must be {" or ".join(names)}'
+
+
+def _duration(value: Any) -> str | None:
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        return None
+    return "must be a duration such as '500 steps', '2 epochs' or '1e6 examples'"
+
+
+def _one_a_channel(*, positive: bool = False) -> _Check:
+    def valid(number: Any) -> bool:
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            return False
+        return math.isfinite(number) and (number > 0 or not positive)
+
+    def check(value: Any) -> str | None:
+        numbers = value if isinstance(value, tuple | list) else (value,)
+        if numbers and all(map(valid, numbers)):
+            return None
+        above = ', above 0' if positive else ''
+        return f'must be a number, or one for each channel{above}'
+
+    return check
+
+
+def _entries(value: Any) -> str | None:
+    entries = value if isinstance(value, tuple | list) else (None,)
+    if all(isinstance(entry, Mapping) for entry in entries):
+        return None
+    return 'must be a tuple of {name, …} entries'
+
+
+# All fields but a model's own, which are checked when the model is made.
+_CHECKS: MappingProxyType[str, _Check] = MappingProxyType(
+    {
+        'seed': _integer(0, largest=2**32 - 1),
+        'model.name': _text,
+        'init_from': _optional(_text),
+        'data.name': _text,
+        'data.data_dir': _text,
+        'data.idx_dir': _optional(_text),
+        'data.train_split': _text,
+        'data.validation_split': _text,
+        'data.test_split': _text,
+        'data.mean': _one_a_channel(),
+        'data.std': _one_a_channel(positive=True),
+        'batch_size': _integer(1),
+        'num_epochs': _integer(1),
+        'eval_batch_size': _integer(1),
+        'train_metrics': _one_of(TRAIN_METRICS),
+        'label_smoothing': _number(below=1),
+        'optimizer.name': _text,
+        'optimizer.learning_rate': _number(),
+        'optimizer.schedule': _text,
+        'optimizer.warmup': _duration,
+        'optimizer.decay_rate': _number(positive=True),
+        'optimizer.decay_every': _duration,
+        'optimizer.momentum': _number(below=1),
+        'optimizer.b1': _number(below=1),
+        'optimizer.b2': _number(below=1),
+        'optimizer.eps': _number(),
+        'optimizer.weight_decay': _number(),
+        'optimizer.clip_norm': _optional(_number(positive=True)),
+        'augmentation': _entries,
+        'precision': _text,
+        'num_cpu_devices': _optional(_integer(1)),
+        'steps_per_call': _optional(_integer(1)),
+        'checkpoint.every_minutes': _infinite_or(_number()),
+        'checkpoint.keep_last': _integer(2),
+        'logging.every_seconds': _infinite_or(_number()),
+    }
+)
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks types and ranges of all the fields that the package reads.
+
+    Names of models, optimizers, schedules and the like are checked by the modules
+    that know them.
+
+    Raises:
+      UserError: a field is missing, unknown, of the wrong type or out of range.
+    """
+    for field in flatten(config.to_dict()):
+        if field not in _CHECKS and not field.startswith('model.'):
+            raise unknown_name('config field', field, _CHECKS)
+    for field, check in _CHECKS.items():
+        value = _get(config, field)
+        if problem := check(value):
+            raise UserError(f'{field} {problem}, not {value!r}')
 
 
 def _get(config: ConfigDict, field: str) -> Any:
@@ -67,69 +173,11 @@ def _get(config: ConfigDict, field: str) -> Any:
     return value
 
 
-def validate(config: ConfigDict) -> None:
-    """Checks types and ranges of all the fields that the package reads.
-
-    Names of models, optimizers, schedules and the like are checked by the modules
-    that know them.
-
-    Raises:
-      UserError: a field is missing, unknown, of the wrong type or out of range.
-    """
-    _validate_names(config)
-    for field, least in (_INTEGERS | _OPTIONAL_INTEGERS).items():
-        value = _get(config, field)
-        if value is None and field in _OPTIONAL_INTEGERS:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise UserError(f'{field} must be a whole number, not {value!r}')
-        if value < least:
-            raise UserError(f'{field} must be at least {least}, not {value}')
-    if config.seed > _MAX_SEED:
-        raise UserError(f'seed must be at most {_MAX_SEED}, not {config.seed}')
-    for field, (least, largest, inclusive) in _NUMBERS.items():
-        value = _get(config, field)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise UserError(f'{field} must be a number, not {value!r}')
-        if not (least <= value < largest or (inclusive and value == largest)):
-            raise UserError(
-                f'{field} must be at least {least}'
-                f'{f" and below {largest}" if largest < math.inf else " and finite"}'
-                f', not {value}'
-            )
-    for field in _STRINGS:
-        if not isinstance(_get(config, field), str):
-            raise UserError(f'{field} must be text, not {_get(config, field)!r}')
-    _validate_normalization(config)
-    if not isinstance(_get(config, 'data.idx_dir'), str | None):
-        raise UserError(
-            f'data.idx_dir must be text or None, not {config.data.idx_dir!r}'
-        )
-    operations = _get(config, 'augmentation')
-    if not isinstance(operations, tuple | list) or not all(
-        isinstance(entry, Mapping) for entry in operations
-    ):
-        raise UserError('augmentation must be a tuple of {name, …} entries')
-
-
-def _validate_names(config: ConfigDict) -> None:
-    known = {*_INTEGERS, *_OPTIONAL_INTEGERS, *_NUMBERS, *_STRINGS, *_OTHERS}
-    for field in flatten(config.to_dict()):
-        # A model's fields are checked when it is made.
-        if field not in known and not field.startswith('model.'):
-            raise unknown_name('config field', field, known)
-
-
-def _validate_normalization(config: ConfigDict) -> None:
-    for field in ('data.mean', 'data.std'):
-        value = _get(config, field)
-        for number in value if isinstance(value, tuple | list) else (value,):
-            valid = isinstance(number, int | float) and math.isfinite(number)
-            if not valid or (field == 'data.std' and number <= 0):
-                raise UserError(
-                    f'{field} must be a number, or one for each channel'
-                    f'{", above 0" if field == "data.std" else ""}; not {value!r}'
-                )
+def to_steps(duration: str, steps_per_epoch: int, batch_size: int) -> float:
+    """A valid duration, such as `2 epochs`, as a number of updates."""
+    number, unit = _DURATION.fullmatch(duration).groups()
+    steps = {'step': 1, 'epoch': steps_per_epoch, 'example': 1 / batch_size}
+    return float(number) * steps[unit]
 
 
 def to_dict(config: ConfigDict) -> dict[str, Any]:

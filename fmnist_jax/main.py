@@ -15,6 +15,11 @@ _WORKDIR = flags.DEFINE_string(
     'Where everything is written; default: runs/ plus the name of the config file, and '
     'a hash of the --config.… overrides if there are any.',
 )
+_PROFILE = flags.DEFINE_bool(
+    'profile',
+    False,
+    "Trace some steps into the work folder's profile/, for TensorBoard or Perfetto.",
+)
 flags.mark_flag_as_required('config')
 
 
@@ -28,7 +33,9 @@ def main() -> None:
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     path = config_flags.get_config_filename(flags.FLAGS['config'])
     workdir = _WORKDIR.value or config_lib.default_workdir(path, overrides)
-    train_and_evaluate(_CONFIG.value, workdir, import_seconds)
+    train_and_evaluate(
+        _CONFIG.value, workdir, profile=_PROFILE.value, import_seconds=import_seconds
+    )
 
 
 if __name__ == '__main__':

@@ -6,6 +6,7 @@ local disk, by the object store itself on a bucket (which knows no append or ren
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
@@ -18,6 +19,7 @@ METRICS = 'metrics.jsonl'
 STARTUP = 'startup.json'
 CHECKPOINTS = 'checkpoints'
 EVALUATION = 'eval'
+PROFILE = 'profile'
 
 
 def create(path: epath.PathLike) -> epath.Path:
@@ -95,7 +97,7 @@ def read_json(path: epath.Path) -> Any:
         raise UserError(f'{path} cannot be read: {error}') from error
 
 
-def write_json_lines(path: epath.Path, records: list[dict[str, Any]]) -> None:
+def write_json_lines(path: epath.Path, records: Sequence[dict[str, Any]]) -> None:
     """Writes one JSON object a line."""
     lines = (json.dumps(record, allow_nan=False) + '\n' for record in records)
     write_bytes(path, ''.join(lines).encode())

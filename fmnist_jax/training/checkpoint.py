@@ -10,7 +10,7 @@ moment. A checkpoint whose files do not match its manifest is not used.
 import dataclasses
 import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -23,11 +23,13 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 
 _MANIFEST = 'manifest.sha256'
+# The parts of a train state that a model is called with.
+_VARIABLES = ('params', 'batch_stats')
 # What Orbax writes into before it renames it to the step.
 _TEMPORARY = re.compile(r'\d+\.orbax-checkpoint-tmp.*')
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Record:
     """What a checkpoint holds besides the train state.
 
@@ -36,8 +38,16 @@ class Record:
       epoch_seconds: time spent training in the epoch that is under way.
     """
 
-    metrics: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    metrics: Sequence[dict[str, Any]] = ()
     epoch_seconds: float = 0.0
+
+    def after(self, seconds: float) -> 'Record':
+        """With so many more seconds of training in the epoch that is under way."""
+        return Record(self.metrics, self.epoch_seconds + seconds)
+
+    def with_epoch(self, *lines: dict[str, Any]) -> 'Record':
+        """With the metrics of an epoch that has ended; the next is under way."""
+        return Record((*self.metrics, *lines))
 
     def best_step(self, among: Collection[int] | None = None) -> int | None:
         """The step of highest validation accuracy, the earliest on ties.
@@ -213,6 +223,25 @@ class Checkpoints:
             ),
         )
         return restored.state, Record(**restored.record)
+
+    def read_variables(self, step: int) -> dict[str, PyTree]:
+        """`params` and `batch_stats` of a checkpoint of any model, as NumPy arrays.
+
+        Args:
+          step: which; one that `latest` or `find` gave.
+        """
+        path = self.folder / str(step)
+        held = self._orbax.metadata(path).item_metadata['state'].tree
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        wanted = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), held
+        )
+        restored = self._orbax.restore(
+            path, ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
+        )
+        return jax.device_get(
+            {name: restored.state.get(name) or {} for name in _VARIABLES}
+        )
 
 
 def _arrays(tree: PyTree) -> dict[str, str]:

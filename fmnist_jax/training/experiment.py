@@ -17,8 +17,10 @@ from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded
 from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.models import create_model
 from fmnist_jax.training import parallel
-from fmnist_jax.training.optimizers import OPTIMIZERS, SCHEDULES, Hyperparameters
+from fmnist_jax.training.hyperparameters import Hyperparameters
+from fmnist_jax.training.optimizers import OPTIMIZERS
 from fmnist_jax.training.precision import get_precision
+from fmnist_jax.training.schedules import SCHEDULES, WITH_WARMUP
 from fmnist_jax.training.state import TrainState, create_state
 from fmnist_jax.training.step import StepFunctions, make_predict_call, make_train_call
 
@@ -60,6 +62,11 @@ class Experiment:
     def total_steps(self) -> int:
         """Updates in the whole run."""
         return self.steps_per_epoch * self.config.num_epochs
+
+    @property
+    def images_per_epoch(self) -> int:
+        """Examples trained on in an epoch."""
+        return self.steps_per_epoch * self.config.batch_size
 
     @property
     def steps_per_call(self) -> int:
@@ -195,13 +202,11 @@ def build(
             f'batch_size {config.batch_size} is more than the {num_train} examples of '
             f'data.train_split {config.data.train_split!r}'
         )
-    group = group or parallel.DeviceGroup.for_batch(config.batch_size)
     hyperparameters = Hyperparameters.create(
-        config.optimizer,
-        config.seed,
-        steps_per_epoch * config.num_epochs,
-        precision.param,
+        config, steps_per_epoch, precision.param, getattr(model, 'dropout_rate', ())
     )
+    _check_numbers(config, hyperparameters)
+    group = group or parallel.DeviceGroup.for_batch(config.batch_size)
     return Experiment(
         config=config,
         dataset=dataset,
@@ -228,6 +233,13 @@ def _check_names(config: ConfigDict) -> None:
     ):
         if name not in valid:
             raise unknown_name(field, name, valid)
+    if config.optimizer.schedule in WITH_WARMUP and config_lib.to_steps(
+        config.optimizer.warmup, steps_per_epoch=1, batch_size=1
+    ):
+        raise UserError(
+            f'optimizer.warmup must be 0 steps with optimizer.schedule '
+            f'{config.optimizer.schedule!r}, which has a rise of its own'
+        )
     if 'num_classes' in config.model or 'axis_name' in config.model:
         raise UserError(
             'config.model must not set num_classes or axis_name: they follow from the '
@@ -235,3 +247,24 @@ def _check_names(config: ConfigDict) -> None:
         )
     # Whether the model exists is known before the data say how many classes it has.
     create_model(num_classes=1, **config.model)
+
+
+def _check_numbers(config: ConfigDict, h: Hyperparameters) -> None:
+    """Checks numbers that follow from the data or the model as well."""
+    if h.warmup_steps >= h.total_steps:
+        raise UserError(
+            f'optimizer.warmup {config.optimizer.warmup!r} is {h.warmup_steps:.0f} '
+            f'steps, and the whole run has {h.total_steps:.0f}; shorten it, or raise '
+            'num_epochs'
+        )
+    if h.decay_steps < 1:
+        raise UserError(
+            f'optimizer.decay_every {config.optimizer.decay_every!r} is less than a '
+            'step'
+        )
+    for rate in jax.tree.leaves(h.dropout_rate):
+        if not 0 <= rate < 1:
+            raise UserError(
+                f'dropout_rate of model {config.model.name!r} must be at least 0 and '
+                f'below 1, not {rate:g}'
+            )

@@ -11,11 +11,13 @@ import numpy as np
 from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import DivergenceError
 from fmnist_jax.reporting.console import ProgressReport
 from fmnist_jax.reporting.metrics import loss_and_accuracy
 from fmnist_jax.training.checkpoint import Checkpoints, Record
 from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.profiling import Profiler
 from fmnist_jax.training.state import EpochSums, TrainState
 from fmnist_jax.training.step import Progress
 
@@ -32,12 +34,14 @@ class Trainer:
         experiment: Experiment,
         workdir: epath.Path,
         checkpoints: Checkpoints,
+        profiler: Profiler,
         log: Callable[[str], None],
     ):
         self._experiment = experiment
         self._workdir = workdir
-        self._log = log
         self._checkpoints = checkpoints
+        self._profiler = profiler
+        self._log = log
         self._calls: dict[int, Callable] = {}
         self._compile_seconds = 0.0
         data, dataset = experiment.config.data, experiment.dataset
@@ -65,8 +69,25 @@ class Trainer:
         self._startup = startup
         first = int(state.step) // experiment.steps_per_epoch
         for epoch in range(first, experiment.config.num_epochs):
-            state = self._run_epoch(epoch, state, record)
+            state, record = self._run_epoch(epoch, state, record)
+        self._profiler.close(state)
         return state, record
+
+    def _run_epoch(
+        self, epoch: int, state: TrainState, record: Record
+    ) -> tuple[TrainState, Record]:
+        """Trains to the end of an epoch, from its beginning or from within."""
+        state, inputs, report = self._start_epoch(epoch, state)
+        end = (epoch + 1) * self._experiment.steps_per_epoch
+        try:
+            while int(state.step) < end:
+                state, seconds = self._run_calls(state, inputs, report, end)
+                record = record.after(seconds)
+                if int(state.step) < end:
+                    self._save(state, record)
+        finally:
+            report.close()
+        return state, self._finish_epoch(epoch, state, record)
 
     def _start_epoch(
         self, epoch: int, state: TrainState
@@ -93,39 +114,34 @@ class Trainer:
         )
         return state, inputs, report
 
-    def _run_epoch(self, epoch: int, state: TrainState, record: Record) -> TrainState:
-        """Trains to the end of an epoch, from its beginning or from within."""
-        state, inputs, report = self._start_epoch(epoch, state)
-        first_step = epoch * self._experiment.steps_per_epoch
-        end = first_step + self._experiment.steps_per_epoch
+    def _run_calls(
+        self, state: TrainState, inputs: tuple, report: ProgressReport, end: int
+    ) -> tuple[TrainState, float]:
+        """Trains up to step `end`, or until a checkpoint is due.
+
+        Returns:
+          The state, and the seconds that the devices took, without compilation.
+        """
         step = int(state.step)
         pending: collections.deque[Progress] = collections.deque()
         started = time.perf_counter()
-        try:
-            while step < end:
-                num_steps = min(self._experiment.steps_per_call, end - step)
-                call, compiled = self._compiled(num_steps, state, inputs)
-                started += compiled
-                called = time.perf_counter()
-                state, progress = call(state, *inputs)
-                step += num_steps
-                pending.append(progress)
-                if 'first_step' not in self._startup:
-                    jax.block_until_ready(state)
-                    self._write_startup(time.perf_counter() - called)
-                if len(pending) > _CALLS_AHEAD:
-                    self._report(pending.popleft(), report, first_step)
-                if self._save_is_due() and step < end:
-                    record.epoch_seconds += self._drain(
-                        pending, report, first_step, started
-                    )
-                    self._save(state, record)
-                    started = time.perf_counter()
-            record.epoch_seconds += self._drain(pending, report, first_step, started)
-        finally:
-            report.close()
-        self._finish_epoch(epoch, state, record)
-        return state
+        while step < end and not (pending and self._save_is_due()):
+            num_steps = min(self._experiment.steps_per_call, end - step)
+            call, compiled = self._compiled(num_steps, state, inputs)
+            started += compiled
+            self._profiler.before_call(num_steps, state)
+            called = time.perf_counter()
+            state, progress = call(state, *inputs)
+            step += num_steps
+            pending.append(progress)
+            if 'first_step' not in self._startup:
+                jax.block_until_ready(state)
+                self._write_startup(time.perf_counter() - called)
+            if len(pending) > _CALLS_AHEAD:
+                self._report(pending.popleft(), report)
+        for progress in pending:
+            self._report(progress, report)
+        return state, time.perf_counter() - started
 
     def _compiled(
         self, num_steps: int, state: TrainState, inputs: tuple
@@ -147,30 +163,18 @@ class Trainer:
         }
         workdir_lib.write_json(self._workdir / workdir_lib.STARTUP, self._startup)
 
-    def _report(self, progress: Progress, report: ProgressReport, first: int) -> None:
+    def _report(self, progress: Progress, report: ProgressReport) -> None:
         """Waits for a call, stops if it diverged, shows how it went."""
         progress = jax.device_get(progress)
         if progress.bad_step:
             raise self._divergence(int(progress.bad_step))
         sums = progress.sums
         report.update(
-            int(progress.step) - first,
+            (int(progress.step) - 1) % self._experiment.steps_per_epoch + 1,
             float(sums.loss) / int(sums.count),
             int(sums.correct) / int(sums.count),
             self._experiment.config.batch_size,
         )
-
-    def _drain(
-        self,
-        pending: collections.deque[Progress],
-        report: ProgressReport,
-        first_step: int,
-        started: float,
-    ) -> float:
-        """Waits for all the calls; returns the seconds since `started`."""
-        while pending:
-            self._report(pending.popleft(), report, first_step)
-        return time.perf_counter() - started
 
     def _divergence(self, bad_step: int) -> DivergenceError:
         epoch = (bad_step - 1) // self._experiment.steps_per_epoch + 1
@@ -194,38 +198,44 @@ class Trainer:
         )
         self._last_save = time.monotonic()
 
-    def _finish_epoch(self, epoch: int, state: TrainState, record: Record) -> None:
-        sums = jax.device_get(state.sums)
-        count, step = int(sums.count), int(state.step)
-        validation = loss_and_accuracy(
-            self._predict(state.params, state.batch_stats, self._validation),
-            np.asarray(self._validation.labels),
-        )
+    def _finish_epoch(self, epoch: int, state: TrainState, record: Record) -> Record:
+        """Measures, writes and tells what an epoch came to."""
+        step, seconds = int(state.step), record.epoch_seconds
+        validation = self._score(state, self._validation)
         if not math.isfinite(validation['loss']):
             raise self._divergence(step)
+        train = self._train_metrics(state)
         start: dict[str, Any] = {'epoch': epoch + 1, 'step': step}
-        seconds = record.epoch_seconds
-        record.metrics += [
-            {
-                **start,
-                'split': 'train',
-                'loss': float(sums.loss) / count,
-                'accuracy': int(sums.correct) / count,
-                'seconds': seconds,
-                'images_per_second': count / seconds,
-            },
+        speed = self._experiment.images_per_epoch / seconds
+        timing = {'seconds': seconds, 'images_per_second': speed}
+        record = record.with_epoch(
+            {**start, 'split': 'train', **train, **timing},
             {**start, 'split': 'validation', **validation},
-        ]
-        record.epoch_seconds = 0.0
-        train, _ = record.metrics[-2:]
-        workdir_lib.write_json_lines(
-            self._workdir / workdir_lib.METRICS, record.metrics
         )
+        path = self._workdir / workdir_lib.METRICS
+        workdir_lib.write_json_lines(path, record.metrics)
         self._save(state, record)
         self._log(
             f'epoch {epoch + 1}/{self._experiment.config.num_epochs}: '
             f'train loss {train["loss"]:.4f}, accuracy {train["accuracy"]:.4f}; '
             f'validation loss {validation["loss"]:.4f}, '
             f'accuracy {validation["accuracy"]:.4f}; '
-            f'{seconds:.1f} s, {train["images_per_second"]:,.0f} images/s'
+            f'{seconds:.1f} s, {speed:,.0f} images/s'
         )
+        return record
+
+    def _train_metrics(self, state: TrainState) -> dict[str, float]:
+        """Loss and accuracy on the training split, as the config wants them."""
+        if self._experiment.config.train_metrics == 'after_epoch':
+            return self._score(state, self._train)
+        sums = jax.device_get(state.sums)
+        count = int(sums.count)
+        return {
+            'loss': float(sums.loss) / count,
+            'accuracy': int(sums.correct) / count,
+        }
+
+    def _score(self, state: TrainState, examples: Examples) -> dict[str, float]:
+        """Loss and accuracy in evaluation mode, each example counted once."""
+        log_probabilities = self._predict(state.params, state.batch_stats, examples)
+        return loss_and_accuracy(log_probabilities, np.asarray(examples.labels))

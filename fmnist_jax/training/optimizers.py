@@ -1,114 +1,76 @@
-"""Optimizers and learning-rate schedules whose numbers are array inputs.
+"""Optimizers whose numbers are array inputs.
 
-Hyper-parameters are arrays, not constants, so that runs that differ only in numbers
-share one compiled step. To add an optimizer or a schedule, write a function and add a
-line to `OPTIMIZERS` or `SCHEDULES`.
+To add one, write a function and add a line to `OPTIMIZERS`; a number of its own is a
+field of `Hyperparameters` and of the config.
 """
 
-from collections.abc import Callable
 from types import MappingProxyType
-from typing import Any
 
-import flax.struct
-import jax.numpy as jnp
-import numpy as np
+import jax
 import optax
-from jaxtyping import Array, DTypeLike, Float, Int32
+from jaxtyping import PyTree
 
 from fmnist_jax.errors import unknown_name
+from fmnist_jax.training.hyperparameters import Hyperparameters, Number
 
-Number = Float[Array | np.ndarray, '']
+
+def _sgd(rate: Number, h: Hyperparameters) -> optax.GradientTransformation:
+    return optax.chain(_l2(h), optax.sgd(rate, momentum=h.momentum))
 
 
-@flax.struct.dataclass
-class Hyperparameters:
-    """The numbers of a training run, all arrays without dimensions.
+def _nesterov(rate: Number, h: Hyperparameters) -> optax.GradientTransformation:
+    # As Sutskever et al. (2013) put it, http://proceedings.mlr.press/v28/sutskever13.
+    return optax.chain(_l2(h), optax.sgd(rate, momentum=h.momentum, nesterov=True))
 
-    All floats but the seed (uint32), in the dtype of the parameters. A tree: its leaves
-    may be whatever a tree is mapped to.
 
-    Attributes:
-      seed: of everything random.
-      learning_rate: the schedule's peak.
-      momentum: of sgd; 0 for none.
-      b1: adam's decay of the mean of gradients.
-      b2: adam's decay of the mean of squared gradients.
-      eps: adam's addition to the denominator.
-      total_steps: updates in the whole run, which schedules count on.
+def _adam(rate: Number, h: Hyperparameters) -> optax.GradientTransformation:
+    # Kingma & Ba (2015), https://arxiv.org/abs/1412.6980.
+    return optax.chain(_l2(h), optax.adam(rate, b1=h.b1, b2=h.b2, eps=h.eps))
+
+
+def _adamw(rate: Number, h: Hyperparameters) -> optax.GradientTransformation:
+    # Loshchilov & Hutter (2019), https://arxiv.org/abs/1711.05101, the decay times the
+    # learning rate as in PyTorch.
+    return optax.adamw(
+        rate,
+        b1=h.b1,
+        b2=h.b2,
+        eps=h.eps,
+        weight_decay=h.weight_decay,
+        mask=_is_kernel,
+    )
+
+
+def _l2(h: Hyperparameters) -> optax.GradientTransformation:
+    """Weight decay as a part of the gradient, as PyTorch's sgd and adam have it."""
+    return optax.add_decayed_weights(h.weight_decay, mask=_is_kernel)
+
+
+def _is_kernel(params: PyTree) -> PyTree:
+    """Biases and BatchNorm's scales are not decayed (He et al., 2018).
+
+    https://arxiv.org/abs/1812.01187
     """
-
-    seed: Any
-    learning_rate: Any
-    momentum: Any
-    b1: Any
-    b2: Any
-    eps: Any
-    total_steps: Any
-
-    @classmethod
-    def create(
-        cls, config: Any, seed: int, total_steps: int, dtype: DTypeLike
-    ) -> 'Hyperparameters':
-        """From `config.optimizer`, with numbers of this floating-point type."""
-
-        def number(value: float | int) -> np.ndarray:
-            return np.asarray(value, dtype)
-
-        return cls(
-            seed=np.asarray(seed, np.uint32),
-            learning_rate=number(config.learning_rate),
-            momentum=number(config.momentum),
-            b1=number(config.b1),
-            b2=number(config.b2),
-            eps=number(config.eps),
-            total_steps=number(total_steps),
-        )
+    return jax.tree.map(lambda x: x.ndim > 1, params)
 
 
-def _sgd(learning_rate: Number, h: Hyperparameters) -> optax.GradientTransformation:
-    return optax.sgd(learning_rate, momentum=h.momentum)
-
-
-def _adam(learning_rate: Number, h: Hyperparameters) -> optax.GradientTransformation:
-    return optax.adam(learning_rate, b1=h.b1, b2=h.b2, eps=h.eps)
-
-
-OPTIMIZERS = MappingProxyType({'sgd': _sgd, 'adam': _adam})
-
-
-def _constant(progress: Number) -> Number:
-    return jnp.ones_like(progress)
-
-
-def _cosine(progress: Number) -> Number:
-    # Loshchilov & Hutter (2017), https://arxiv.org/abs/1608.03983, without restarts.
-    return 0.5 * (1 + jnp.cos(jnp.pi * progress))
-
-
-# Each gives the fraction of the peak learning rate at a fraction of the run in [0, 1).
-SCHEDULES: MappingProxyType[str, Callable] = MappingProxyType(
-    {'constant': _constant, 'cosine': _cosine}
+OPTIMIZERS = MappingProxyType(
+    {'sgd': _sgd, 'nesterov': _nesterov, 'adam': _adam, 'adamw': _adamw}
 )
-# Schedules that do not depend on the length of the run, so that it can be extended.
-OPEN_ENDED = frozenset({'constant'})
-
-
-def learning_rate(schedule: str, step: Int32[Array, ''], h: Hyperparameters) -> Number:
-    """The learning rate of the update after `step` completed updates."""
-    if schedule not in SCHEDULES:
-        raise unknown_name('optimizer.schedule', schedule, SCHEDULES)
-    progress = step.astype(h.total_steps.dtype) / h.total_steps
-    return h.learning_rate * SCHEDULES[schedule](progress)
 
 
 def make_optimizer(
     name: str, learning_rate: Number, h: Hyperparameters
 ) -> optax.GradientTransformation:
-    """An optimizer for one step; its state's structure depends on `name` alone.
+    """An optimizer for one step, after clipping by the gradient's global norm.
+
+    Its state's structure depends on `name` alone.
 
     Raises:
       UserError: there is no optimizer of this name.
     """
     if name not in OPTIMIZERS:
         raise unknown_name('optimizer.name', name, OPTIMIZERS)
-    return OPTIMIZERS[name](learning_rate, h)
+    # Pascanu et al. (2013), https://arxiv.org/abs/1211.5063.
+    clip = optax.clip_by_global_norm(h.clip_norm)
+    return optax.chain(clip, OPTIMIZERS[name](learning_rate, h))

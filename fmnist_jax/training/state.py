@@ -10,7 +10,8 @@ from flax import linen as nn
 from jaxtyping import DTypeLike, PyTree
 
 from fmnist_jax.data.batches import stream_key
-from fmnist_jax.training.optimizers import Hyperparameters, make_optimizer
+from fmnist_jax.training.hyperparameters import Hyperparameters
+from fmnist_jax.training.optimizers import make_optimizer
 
 # An array, or what takes an array's place while a tree is mapped: a shape, a sharding.
 Leaf = Any
@@ -21,7 +22,8 @@ class EpochSums:
     """Sums over the examples trained on since the epoch began.
 
     Attributes:
-      loss: float [], sum of the examples' losses, each before its own update.
+      loss: float [], sum of the examples' losses, each before its own update and
+        without label smoothing.
       correct: int32 [], how many were classified correctly.
       count: int32 [], how many there were.
     """

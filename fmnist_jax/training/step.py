@@ -18,13 +18,11 @@ from fmnist_jax.data.batches import (
     normalize,
     stream_key,
 )
-from fmnist_jax.training.optimizers import (
-    Hyperparameters,
-    learning_rate,
-    make_optimizer,
-)
+from fmnist_jax.training.hyperparameters import Hyperparameters, Number
+from fmnist_jax.training.optimizers import make_optimizer
 from fmnist_jax.training.parallel import AXIS, sum_over_devices
 from fmnist_jax.training.precision import Precision
+from fmnist_jax.training.schedules import learning_rate
 from fmnist_jax.training.state import EpochSums, TrainState
 
 
@@ -104,6 +102,7 @@ def train_step(
     images = functions.augment(example_keys(h.seed, state.step, positions), images)
     images = normalize(images, functions.normalization, functions.precision.compute)
     dropout_key = jax.random.fold_in(stream_key(h.seed, 'dropout'), state.step)
+    functions = _with_dropout_rate(functions, h)
 
     def loss_function(params):
         logits, batch_stats = _apply(
@@ -114,13 +113,13 @@ def train_step(
             train=True,
             rngs={'dropout': dropout_key},
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        smoothed, losses = _cross_entropy(logits, labels, h.label_smoothing)
         correct = jnp.sum(logits.argmax(-1) == labels, dtype=losses.dtype)
-        return losses.sum(), (correct, batch_stats)
+        return smoothed.sum(), (losses.sum(), correct, batch_stats)
 
-    (loss, (correct, batch_stats)), gradients = jax.value_and_grad(
-        loss_function, has_aux=True
-    )(state.params)
+    gradients, (loss, correct, batch_stats) = jax.grad(loss_function, has_aux=True)(
+        state.params
+    )
     loss, correct, gradients = sum_over_devices((loss, correct, gradients))
     batch = len(indices) * jax.lax.axis_size(AXIS)
     gradients = jax.tree.map(lambda g: g / batch, gradients)
@@ -143,6 +142,28 @@ def train_step(
         ),
         bad_step=jnp.where((state.bad_step == 0) & bad_now, new_step, state.bad_step),
     )
+
+
+def _with_dropout_rate(functions: StepFunctions, h: Hyperparameters) -> StepFunctions:
+    """With the model's field `dropout_rate`, if it has one, as array inputs."""
+    if not hasattr(functions.model, 'dropout_rate'):
+        return functions
+    model = functions.model.clone(dropout_rate=h.dropout_rate)
+    return dataclasses.replace(functions, model=model)
+
+
+def _cross_entropy(
+    logits: Float[Array, 'b classes'], labels: Int32[Array, ' b'], smoothing: Number
+) -> tuple[Float[Array, ' b'], Float[Array, ' b']]:
+    """Cross-entropy with smoothed labels, which is minimised, and as it is reported.
+
+    Label smoothing: Szegedy et al. (2016), https://arxiv.org/abs/1512.00567.
+    """
+    log_probabilities = jax.nn.log_softmax(logits)
+    picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)
+    losses = -picked[:, 0]
+    smoothed = (1 - smoothing) * losses - smoothing * log_probabilities.mean(-1)
+    return smoothed, losses
 
 
 def _all_finite(tree: PyTree) -> Bool[Array, '']:

@@ -20,12 +20,18 @@ from fmnist_jax.training import provenance
 from fmnist_jax.training.checkpoint import Checkpoints, Record
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
-from fmnist_jax.training.optimizers import OPEN_ENDED
+from fmnist_jax.training.profiling import Profiler
+from fmnist_jax.training.schedules import OPEN_ENDED
 from fmnist_jax.training.state import TrainState
+from fmnist_jax.training.transfer import start_from
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: epath.PathLike, import_seconds: float = 0.0
+    config: ConfigDict,
+    workdir: epath.PathLike,
+    *,
+    profile: bool = False,
+    import_seconds: float = 0.0,
 ) -> TrainState:
     """Trains as `config` says and leaves everything in `workdir`.
 
@@ -35,6 +41,7 @@ def train_and_evaluate(
     Args:
       config: see configs/default.py.
       workdir: a folder, local or in a bucket; made if absent.
+      profile: whether to trace some steps into `profile/` of the work folder.
       import_seconds: what importing took, for `startup.json`.
 
     Returns:
@@ -53,18 +60,18 @@ def train_and_evaluate(
     data_seconds = time.perf_counter() - started
     provenance.check_data(experiment.dataset, folder)
     checkpoints = Checkpoints(folder)
-    state, record = _restore(experiment, checkpoints)
+    state, record, origin = _start(experiment, checkpoints)
     _print_start(experiment, state, folder)
     if int(state.step) >= experiment.total_steps:
         log(f'This run has finished: {experiment.total_steps} steps are done.')
     else:
         workdir_lib.create(folder)
-        _write_start(experiment, folder, int(state.step), record)
+        _write_start(experiment, folder, int(state.step), record, origin)
         checkpoints.clean_up()
         startup = {'imports': import_seconds, 'data': data_seconds}
-        state, record = Trainer(experiment, folder, checkpoints, log).run(
-            state, record, startup
-        )
+        profiler = Profiler(folder / workdir_lib.PROFILE if profile else None, log)
+        trainer = Trainer(experiment, folder, checkpoints, profiler, log)
+        state, record = trainer.run(state, record, startup)
     _print_end(folder, record)
     return state
 
@@ -86,28 +93,40 @@ def _check_config(config: ConfigDict, folder: epath.Path) -> None:
         )
 
 
-def _restore(
+def _start(
     experiment: Experiment, checkpoints: Checkpoints
-) -> tuple[TrainState, Record]:
-    """The state to go on from: the latest whole checkpoint's, or a new one."""
+) -> tuple[TrainState, Record, dict[str, Any]]:
+    """What to go on from: the latest whole checkpoint, another run, or nothing.
+
+    Returns:
+      The state, the record, and what provenance says of where they come from.
+    """
     step = checkpoints.latest(log)
-    if step is None:
-        if checkpoints.steps():
-            log('no whole checkpoint is left: training starts anew')
-        return experiment.create_state(), Record()
-    state, record = checkpoints.restore(step, experiment.abstract_state())
-    log(f'resumed from {checkpoints.folder / str(step)}')
-    return state, record
+    if step is not None:
+        state, record = checkpoints.restore(step, experiment.abstract_state())
+        log(f'resumed from {checkpoints.folder / str(step)}')
+        return state, record, {}
+    if checkpoints.steps():
+        log('no whole checkpoint is left: training starts anew')
+    state, init_from = experiment.create_state(), experiment.config.init_from
+    if init_from is None:
+        return state, Record(), {}
+    state, step = start_from(state, init_from, log)
+    return state, Record(), {'init_from': {'workdir': init_from, 'step': step}}
 
 
 def _write_start(
-    experiment: Experiment, folder: epath.Path, step: int, record: Record
+    experiment: Experiment,
+    folder: epath.Path,
+    step: int,
+    record: Record,
+    origin: dict[str, Any],
 ) -> None:
     """Writes what is known before training, and the metrics up to here."""
     config = config_lib.to_dict(experiment.config)
     workdir_lib.write_json(folder / workdir_lib.CONFIG, config)
     path = folder / workdir_lib.PROVENANCE
-    now: dict[str, Any] = provenance.collect(experiment.dataset, experiment.group)
+    now = provenance.collect(experiment.dataset, experiment.group) | origin
     resumed = workdir_lib.read_json(path) if path.exists() and step else now
     if step:
         if resumed['devices'] != now['devices']:

@@ -26,14 +26,18 @@ def get_config() -> ConfigDict:
     config.data.data_dir = '~/.cache/fmnist_jax/data'
     # A folder with the four IDX files (.gz or not); None to fetch them.
     config.data.idx_dir = config_dict.placeholder(str)
+    # Of data of your own, a name for each label from 0: ('cat', 'dog'). None where they
+    # are known, or to number the classes, up to the largest label.
+    config.data.class_names = config_dict.placeholder(tuple)
     # Splits in TFDS's syntax, https://www.tensorflow.org/datasets/splits. Validation
     # chooses the best checkpoint; test is for the end.
     config.data.train_split = 'train[:55000]'
     config.data.validation_split = 'train[55000:]'
     config.data.test_split = 'test'
-    # Pixels are divided by 255, then (pixel - mean) / std; a tuple for one a channel.
-    config.data.mean = 0.0
-    config.data.std = 1.0
+    # Pixels are divided by 255, then (pixel - mean) / std: a number each, or a tuple of
+    # one a channel (as an object, a field can take either).
+    config.data.mean = config_dict.FieldReference(0.0, field_type=object)
+    config.data.std = config_dict.FieldReference(1.0, field_type=object)
 
     # Examples an update, over all devices. Must divide evenly over those used.
     config.batch_size = 32

@@ -33,7 +33,7 @@ _DURATION = re.compile(r'(\d+(?:\.\d+)?(?:e\d+)?) (step|epoch|example)s?')
 _Check = Callable[[Any], str | None]
 
 
-def _integer(least: int, largest: float = math.inf) -> _Check:
+def _integer(least: int, largest: float | int = math.inf) -> _Check:
     def check(value: Any) -> str | None:
         if not isinstance(value, int) or isinstance(value, bool):
             return 'must be a whole number'
@@ -44,7 +44,7 @@ def _integer(least: int, largest: float = math.inf) -> _Check:
     return check
 
 
-def _number(below: float = math.inf, *, positive: bool = False) -> _Check:
+def _number(below: float | int = math.inf, *, positive: bool = False) -> _Check:
     def check(value: Any) -> str | None:
         if not isinstance(value, int | float) or isinstance(value, bool):
             return 'must be a number'
@@ -95,6 +95,17 @@ def _one_a_channel(*, positive: bool = False) -> _Check:
     return check
 
 
+def _class_names(value: Any) -> str | None:
+    names = value if isinstance(value, tuple | list) else ()
+    # TFDS keeps one a line and strips it.
+    valid = all(
+        isinstance(n, str) and n and n.isprintable() and n == n.strip() for n in names
+    )
+    if names and valid and len(set(names)) == len(names):
+        return None
+    return "must be None or distinct names of one line each, such as ('cat', 'dog')"
+
+
 def _entries(value: Any) -> str | None:
     entries = value if isinstance(value, tuple | list) else (None,)
     if all(isinstance(entry, Mapping) for entry in entries):
@@ -111,6 +122,7 @@ _CHECKS: MappingProxyType[str, _Check] = MappingProxyType(
         'data.name': _text,
         'data.data_dir': _text,
         'data.idx_dir': _optional(_text),
+        'data.class_names': _optional(_class_names),
         'data.train_split': _text,
         'data.validation_split': _text,
         'data.test_split': _text,

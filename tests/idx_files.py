@@ -51,10 +51,16 @@ def parse_real() -> dict[str, np.ndarray]:
     return arrays
 
 
+# The byte for the element type, by the array's dtype.
+TYPE_CODES = {'u1': 0x08, 'i1': 0x09, 'i2': 0x0B, 'i4': 0x0C}
+
+
 def encode(array: np.ndarray) -> bytes:
-    """An IDX file that holds a uint8 array."""
-    start = struct.pack(f'>4B{array.ndim}I', 0, 0, 8, array.ndim, *array.shape)
-    return start + array.tobytes()
+    """An IDX file that holds an array of one of these dtypes."""
+    dtype = array.dtype.str[1:]
+    code = TYPE_CODES[dtype]
+    start = struct.pack(f'>4B{array.ndim}I', 0, 0, code, array.ndim, *array.shape)
+    return start + array.astype(f'>{dtype}').tobytes()
 
 
 def write_folder(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
@@ -63,6 +69,11 @@ def write_folder(folder: Path, arrays: dict[str, np.ndarray]) -> Path:
     for key, name in FILE_NAMES.items():
         (folder / name).write_bytes(encode(arrays[key]))
     return folder
+
+
+def colour(images: np.ndarray) -> np.ndarray:
+    """Three different channels of grey images, last."""
+    return np.stack([images, 255 - images, images // 2], -1)
 
 
 def write_first(folder: Path, count: int) -> Path:

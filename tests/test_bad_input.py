@@ -48,9 +48,11 @@ cli.run(lambda: print('seed', config.value.seed))
 """
 
 
-def run_quick_script(*arguments: str) -> subprocess.CompletedProcess:
+def run_quick_script(
+    *arguments: str, script: str = QUICK_SCRIPT
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, '-c', QUICK_SCRIPT, *arguments],
+        [sys.executable, '-c', script, *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -160,6 +162,19 @@ def test_mistake_in_the_flags_of_any_script(arguments, part):
 def test_script_without_mistakes_runs():
     done = run_quick_script(CONFIG, '--config.seed=3')
     assert (done.returncode, done.stdout, done.stderr) == (0, 'seed 3\n', '')
+
+
+def test_fields_that_take_several_values_are_read_from_the_command_line():
+    script = QUICK_SCRIPT.replace("'seed', config.value.seed", 'config.value.data')
+    done = run_quick_script(
+        CONFIG,
+        "--config.data.class_names=('T-shirt/top', 'a, b')",
+        '--config.data.mean=(0.5, 0.25, 1)',
+        '--config.data.std=0.5',
+        script=script,
+    )
+    for line in ('class_names: !!python/tuple', '- a, b', '- 0.25', 'std: 0.5'):
+        assert line in done.stdout, done
 
 
 def test_config_file_with_an_unknown_field_is_refused(tmp_path):
@@ -321,6 +336,14 @@ RANGES = [
     ('precision', 32),
     ('data.train_split', 5),
     ('data.data_dir', None),
+    ('data.class_names', ()),
+    ('data.class_names', 'cat'),
+    ('data.class_names', (None,)),
+    ('data.class_names', ('cat', 3)),
+    ('data.class_names', ('cat', '')),
+    ('data.class_names', ('cat', 'dog', 'cat')),
+    ('data.class_names', ('cat', ' dog')),
+    ('data.class_names', ('cat\n', 'dog')),
     ('augmentation', ('horizontal_flip',)),
 ]
 
@@ -344,6 +367,8 @@ def test_field_out_of_range_or_of_the_wrong_type_is_named(field, value):
         ('checkpoint.every_minutes', math.inf),
         ('num_cpu_devices', None),
         ('data.mean', (0.1, 0.2, 0.3)),
+        ('data.class_names', ('cat', "a dog's, Größe 2")),
+        ('data.class_names', ['cat']),
         ('model.width', 3),
         ('data.idx_dir', '~/mine'),
     ],
@@ -438,6 +463,35 @@ def test_split_beyond_the_data_of_one_s_own_is_named(small_config, tmp_path):
     )
     with pytest.raises(UserError, match=r"split 'train\[:640\]' of mine"):
         experiment.build(small_config)
+
+
+@pytest.mark.parametrize(
+    ('field', 'split', 'problem'),
+    [
+        ('train_split', 'train[:55000]', 'incompatible with 100 examples'),
+        ('validation_split', 'train[100:]', 'is empty'),
+    ],
+)
+def test_split_that_does_not_fit_data_of_one_s_own_says_what_would(
+    tmp_path, field, split, problem
+):
+    folder = idx_files.write_first(tmp_path / 'idx', 100)
+    config = default.get_config()
+    config.data.update(
+        name='mine',
+        idx_dir=str(folder),
+        data_dir=str(tmp_path / 'data'),
+        train_split='train[:100]',
+    )
+    config.data[field] = split
+    with pytest.raises(UserError) as caught:
+        experiment.build(config)
+    message = str(caught.value)
+    assert f'split {split!r} of mine' in message
+    assert problem in message
+    assert '100 examples in train and 100 in test' in message
+    assert "--config.data.validation_split='train[90%:]'" in message
+    assert '\n' not in message
 
 
 def test_split_of_a_data_set_names_the_data_set(dataset: Dataset):

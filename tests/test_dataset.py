@@ -13,6 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
+from configs import default
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.builder import VERSION, IdxDataset
 from fmnist_jax.errors import UserError
@@ -57,13 +58,13 @@ def tfds_builder(prepared: ConfigDict) -> tfds.core.DatasetBuilder:
 
 
 def tiny_config(idx_dir: Path, data_dir: Path, name: str = 'tiny') -> ConfigDict:
-    return ConfigDict(
-        {'name': name, 'data_dir': str(data_dir), 'idx_dir': str(idx_dir)}
-    )
+    config = default.get_config().data
+    config.update(name=name, data_dir=str(data_dir), idx_dir=str(idx_dir))
+    return config
 
 
 def version_folder(config: ConfigDict) -> Path:
-    (folder,) = Path(config.data_dir, config.name).glob(f'*/{VERSION}')
+    (folder,) = (Path(config.data_dir) / config.name).glob(f'*/{VERSION}')
     return folder
 
 
@@ -211,13 +212,14 @@ def test_split_that_is_unknown_empty_or_ill_formed_is_named(tiny, spec):
         tiny.split(spec)
     message = str(caught.value)
     assert repr(spec) in message
+    assert '300 examples in train and 300 in test' in message
+    assert "--config.data.train_split='train[:90%]'" in message
     assert '\n' not in message
 
 
 def test_start_with_prepared_data_takes_less_than_a_second(dataset, data_dir):
-    config = ConfigDict(
-        {'name': 'fashion_mnist', 'data_dir': data_dir, 'idx_dir': None}
-    )
+    config = default.get_config().data
+    config.data_dir = data_dir
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
@@ -234,14 +236,22 @@ def test_data_prepared_before_are_not_prepared_again(prepared):
     assert not log
 
 
-@pytest.mark.parametrize('name', ['my-data', 'My Data', '3d', 'größe', 'fashion.v2'])
+@pytest.mark.parametrize('name', ['my-data', 'My Data', '3d', 'größe', 'a*{b}[c]?'])
 def test_own_data_can_have_any_name_that_a_folder_can(idx_dir, tmp_path, name):
     config = tiny_config(idx_dir, tmp_path, name)
     assert_equals_idx_files(load_dataset(config), idx_dir)
     assert_equals_idx_files(load_dataset(config), idx_dir)
+    info = tfds.builder_from_directory(version_folder(config)).info
+    assert (info.name, info.splits['test'].num_examples) == (name, 300)
 
 
-@pytest.mark.parametrize('name', ['', '.', '..', '../up', 'a/b', '/abs', '.hidden'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('', '.', '..', '../up', 'a/b', '/abs', '.hidden', 'a\nb', 'a\0b', 'é' * 101),
+        *('downloads', 'packages'),
+    ],
+)
 def test_name_that_no_folder_can_have_is_refused(idx_dir, tmp_path, name):
     with pytest.raises(UserError, match=r'data\.name'):
         load_dataset(tiny_config(idx_dir, tmp_path / 'data', name))
@@ -249,9 +259,8 @@ def test_name_that_no_folder_can_have_is_refused(idx_dir, tmp_path, name):
 
 
 def test_unregistered_name_without_a_folder_gets_the_nearest(tmp_path):
-    config = ConfigDict(
-        {'name': 'fashion-mnist', 'data_dir': str(tmp_path), 'idx_dir': None}
-    )
+    config = default.get_config().data
+    config.update(name='fashion-mnist', data_dir=str(tmp_path))
     with pytest.raises(UserError, match="did you mean 'fashion_mnist'"):
         load_dataset(config)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from etils import epath
-from ml_collections import ConfigDict
 
-from fmnist_jax.data import idx, load_dataset
+from configs import default
+from fmnist_jax.data import load_dataset
+from fmnist_jax.data.folder import IdxFiles, read_folder
 from fmnist_jax.data.registry import FASHION_MNIST
 from fmnist_jax.errors import UserError
 from tests import idx_files
@@ -22,8 +23,8 @@ TEST_IMAGES = idx_files.FILE_NAMES['test_images']
 
 
 @pytest.fixture(scope='module')
-def real() -> idx.IdxArrays:
-    return idx.read_folder(epath.Path(idx_files.real_folder()), 10)
+def real() -> IdxFiles:
+    return read_folder(epath.Path(idx_files.real_folder()))
 
 
 @pytest.fixture(scope='module')
@@ -39,7 +40,7 @@ def folder(tmp_path: Path, first_100: dict[str, np.ndarray]) -> Path:
 
 def error_of(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        idx.read_folder(epath.Path(folder), 10)
+        read_folder(epath.Path(folder))
     message = str(caught.value)
     assert '\n' not in message
     return message
@@ -71,36 +72,82 @@ def test_real_classes_are_balanced(real):
 
 
 def test_checksum_is_of_the_decompressed_file(folder):
-    found = idx.read_folder(epath.Path(folder), 10)
+    found = read_folder(epath.Path(folder))
     for key, name in idx_files.FILE_NAMES.items():
         content = (folder / name).read_bytes()
         assert found.sha256[key] == hashlib.sha256(content).hexdigest()
 
 
 def test_compressed_and_plain_files_read_the_same(folder):
-    plain = idx.read_folder(epath.Path(folder), 10)
+    plain = read_folder(epath.Path(folder))
     for name in idx_files.FILE_NAMES.values():
         (folder / f'{name}.gz').write_bytes(
             gzip.compress((folder / name).read_bytes(), mtime=0)
         )
         (folder / name).unlink()
-    compressed = idx.read_folder(epath.Path(folder), 10)
+    compressed = read_folder(epath.Path(folder))
     assert compressed.sha256 == plain.sha256
     for key, array in plain.arrays.items():
         np.testing.assert_array_equal(compressed.arrays[key], array)
 
 
-def test_colour_images_keep_their_channels(tmp_path, first_100):
-    colour = {
-        key: np.stack([array, 255 - array, array // 2], -1)
-        if array.ndim == 3
-        else array
+SHAPES = {
+    'grey': lambda images: images,
+    'one channel, said so': lambda images: images[..., np.newaxis],
+    'colour': idx_files.colour,
+    'colour, not square': lambda images: idx_files.colour(images[:, 3:23, 2:26]),
+}
+
+
+@pytest.mark.parametrize('shape', SHAPES)
+def test_images_of_any_size_and_of_one_or_three_channels(tmp_path, first_100, shape):
+    arrays = {
+        key: SHAPES[shape](array) if array.ndim == 3 else array
         for key, array in first_100.items()
     }
-    folder = idx_files.write_folder(tmp_path / 'colour', colour)
-    found = idx.read_folder(epath.Path(folder))
-    assert found.arrays['train_images'].shape == (100, 28, 28, 3)
-    np.testing.assert_array_equal(found.arrays['test_images'], colour['test_images'])
+    folder = idx_files.write_folder(tmp_path / 'idx', arrays)
+    found = read_folder(epath.Path(folder))
+    for key in ('train_images', 'test_images'):
+        content = (folder / idx_files.FILE_NAMES[key]).read_bytes()
+        dimensions = content[3]
+        sizes = struct.unpack(f'>{dimensions}I', content[4 : 4 + 4 * dimensions])
+        assert found.arrays[key].shape == (*sizes, 1)[:4]
+        assert found.arrays[key].tobytes() == content[4 + 4 * dimensions :]
+        assert found.sha256[key] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'largest'),
+    [('u1', 255), ('i1', 127), ('i2', 2**15 - 1), ('i4', 2**31 - 1)],
+)
+def test_labels_of_any_element_type(folder, dtype, largest):
+    labels = np.linspace(0, largest, 100).astype(dtype)
+    content = struct.pack('>4BI', 0, 0, idx_files.TYPE_CODES[dtype], 1, 100)
+    code = {'u1': 'B', 'i1': 'b', 'i2': 'h', 'i4': 'i'}[dtype]
+    content += struct.pack(f'>100{code}', *labels.tolist())
+    (folder / LABELS).write_bytes(content)
+    found = read_folder(epath.Path(folder))
+    assert found.arrays['train_labels'].dtype == np.dtype(dtype)
+    assert found.arrays['train_labels'].tolist() == labels.tolist()
+    assert found.sha256['train_labels'] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ('change', 'problem'),
+    [
+        (lambda i: np.stack([i] * 2, -1), '(28, 28, 2), have 2 channels'),
+        (lambda i: np.stack([i] * 4, -1), '(28, 28, 4), have 4 channels'),
+        (lambda i: np.stack([i] * 3, 1), '(3, 28, 28), have their channels first'),
+        (lambda i: i[:, np.newaxis], '(1, 28, 28), have their channels first'),
+        (lambda i: i[..., :0], 'there are no images in it, (100, 28, 0, 1)'),
+    ],
+)
+def test_images_of_another_kind_are_named(folder, first_100, change, problem):
+    content = idx_files.encode(change(first_100['test_images']))
+    (folder / TEST_IMAGES).write_bytes(content)
+    message = error_of(folder)
+    assert str(folder / TEST_IMAGES) in message
+    assert problem in message
 
 
 @pytest.mark.parametrize('name', idx_files.FILE_NAMES.values())
@@ -140,10 +187,31 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
         'magic number 0x00000801',
     ),
     'text': (LABELS, lambda b: b'0,1,2,3\n', 'magic number'),
+    'of another type of labels': (
+        LABELS,
+        lambda b: b[:2] + b'\x0e' + b[3:],
+        'magic number 0x00000e01, expected 0x00000801 or 0x00000901 or 0x00000b01 or '
+        '0x00000c01',
+    ),
+    'of a wider type than its content': (
+        LABELS,
+        lambda b: b[:2] + b'\x0c' + b[3:],
+        'truncated: its header says (100,), 400 bytes, and it holds 100',
+    ),
+    'images of a type of labels': (
+        IMAGES,
+        lambda b: b[:2] + b'\x09' + b[3:],
+        'magic number 0x00000903',
+    ),
     'claiming 4 GiB': (
         LABELS,
         lambda b: b[:3] + b'\x01' + struct.pack('>I', 2**32 - 1),
         'truncated',
+    ),
+    'claiming 16 GiB of labels': (
+        LABELS,
+        lambda b: b[:2] + b'\x0c\x01' + struct.pack('>I', 2**32 - 1),
+        'more than 8 GiB',
     ),
     'claiming more than can be': (
         IMAGES,
@@ -195,6 +263,8 @@ def test_differing_counts_are_named(folder, first_100):
     message = error_of(folder)
     assert str(folder) in message
     assert '100 train images but 99 train labels' in message
+    assert IMAGES in message
+    assert LABELS in message
 
 
 def test_no_examples_at_all_is_an_error(folder, first_100):
@@ -202,8 +272,8 @@ def test_no_examples_at_all_is_an_error(folder, first_100):
         empty = idx_files.encode(first_100[key][:0])
         (folder / idx_files.FILE_NAMES[key]).write_bytes(empty)
     message = error_of(folder)
-    assert str(folder) in message
-    assert 'no test images' in message
+    assert str(folder / TEST_IMAGES) in message
+    assert 'no images' in message
 
 
 def test_differing_image_sizes_are_named(folder, first_100):
@@ -211,27 +281,16 @@ def test_differing_image_sizes_are_named(folder, first_100):
     (folder / TEST_IMAGES).write_bytes(cropped)
     message = error_of(folder)
     assert str(folder) in message
-    assert '(28, 28)' in message
-    assert '(20, 28)' in message
+    assert 'training images are (28, 28, 1), test images (20, 28, 1)' in message
+    assert IMAGES in message
+    assert TEST_IMAGES in message
 
 
-def test_label_out_of_range_is_named_with_its_position(folder, first_100):
-    labels = first_100['train_labels'].copy()
-    labels[42] = 10
-    (folder / LABELS).write_bytes(idx_files.encode(labels))
+def test_differing_channels_are_named(folder, first_100):
+    content = idx_files.encode(idx_files.colour(first_100['test_images']))
+    (folder / TEST_IMAGES).write_bytes(content)
     message = error_of(folder)
-    assert str(folder / LABELS) in message
-    assert 'label 10 of image 42 is out of range 0 to 9' in message
-
-
-def test_any_label_is_accepted_where_the_number_of_classes_is_not_known(
-    folder, first_100
-):
-    labels = first_100['train_labels'].copy()
-    labels[42] = 10
-    (folder / LABELS).write_bytes(idx_files.encode(labels))
-    found = idx.read_folder(epath.Path(folder))
-    np.testing.assert_array_equal(found.arrays['train_labels'], labels)
+    assert 'training images are (28, 28, 1), test images (28, 28, 3)' in message
 
 
 @pytest.mark.parametrize('key', idx_files.FILE_NAMES)
@@ -240,13 +299,8 @@ def test_one_changed_element_is_noticed_by_its_checksum(tmp_path, key):
     arrays[key] = arrays[key].copy()
     arrays[key].flat[5000] ^= 1
     folder = idx_files.write_folder(tmp_path / 'idx', arrays)
-    config = ConfigDict(
-        {
-            'name': 'fashion_mnist',
-            'data_dir': str(tmp_path / 'data'),
-            'idx_dir': str(folder),
-        }
-    )
+    config = default.get_config().data
+    config.update(data_dir=str(tmp_path / 'data'), idx_dir=str(folder))
     with pytest.raises(UserError) as caught:
         load_dataset(config)
     message = str(caught.value)

@@ -8,23 +8,19 @@ import pytest
 
 from configs import default
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.optimizers import (
-    OPEN_ENDED,
-    OPTIMIZERS,
-    SCHEDULES,
-    Hyperparameters,
-    learning_rate,
-    make_optimizer,
-)
+from fmnist_jax.training.hyperparameters import Hyperparameters
+from fmnist_jax.training.optimizers import OPTIMIZERS, make_optimizer
+from fmnist_jax.training.schedules import SCHEDULES, learning_rate
 
 UPDATES = 5
 SHAPES = {'Conv_0': {'kernel': (3, 3, 1, 4), 'bias': (4,)}, 'scale': ()}
 
 
-def hyperparameters(total_steps: int = 100, seed: int = 0, **numbers: float):
-    config = default.get_config().optimizer
-    config.update(numbers)
-    return Hyperparameters.create(config, seed, total_steps, np.float32)
+def hyperparameters(seed: int = 0, **numbers: float | None) -> Hyperparameters:
+    config = default.get_config()
+    config.seed = seed
+    config.optimizer.update(numbers)
+    return Hyperparameters.create(config, 10, np.float32)
 
 
 def random_tree(seed: int):
@@ -114,54 +110,79 @@ def test_adam_is_that_of_numpy(b1, b2, eps, rates):
     assert_same_history(run_updates('adam', h, rates), numpy_adam(rates, b1, b2, eps))
 
 
-def rates_of(schedule: str, h: Hyperparameters, steps: int) -> np.ndarray:
-    rates = jax.vmap(lambda step: learning_rate(schedule, step, h))(
-        jnp.arange(steps, dtype=jnp.int32)
+def test_nesterov_looks_ahead_along_the_velocity():
+    h = hyperparameters(momentum=0.9)
+    params = jax.tree.map(np.float64, random_tree(0))
+    velocity = jax.tree.map(np.zeros_like, params)
+    expected = []
+    for i, rate in enumerate(RATES[1]):
+        gradients = random_tree(i + 1)
+        velocity = jax.tree.map(lambda v, g: 0.9 * v + g, velocity, gradients)
+        params = jax.tree.map(
+            lambda p, v, g, rate=rate: p - rate * (g + 0.9 * v),
+            params,
+            velocity,
+            gradients,
+        )
+        expected.append(params)
+    assert_same_history(run_updates('nesterov', h, RATES[1]), expected)
+
+
+@pytest.mark.parametrize('name', ['sgd', 'adam'])
+def test_weight_decay_of_kernels_is_a_part_of_the_gradient(name):
+    decay = 0.3
+    actual = run_updates(name, hyperparameters(weight_decay=decay), RATES[0])
+    params = random_tree(0)
+    optimizer = {'sgd': optax.sgd(0.1, momentum=0.0), 'adam': optax.adam(0.1)}[name]
+    state = optimizer.init(params)
+    for i in range(UPDATES):
+        gradients = random_tree(i + 1)
+        gradients['Conv_0']['kernel'] += decay * params['Conv_0']['kernel']
+        changes, state = optimizer.update(gradients, state, params)
+        params = jax.tree.map(np.asarray, optax.apply_updates(params, changes))
+    assert_same_history(actual[-1:] * UPDATES, [params] * UPDATES)
+
+
+def test_adamw_takes_the_decay_off_the_kernels_times_the_rate():
+    decay = 0.3
+    h = hyperparameters(weight_decay=decay)
+    with_decay = run_updates('adamw', h, [0.1])[0]
+    without = run_updates('adam', hyperparameters(), [0.1])[0]
+    kernel = random_tree(0)['Conv_0']['kernel']
+    np.testing.assert_allclose(
+        with_decay['Conv_0']['kernel'],
+        without['Conv_0']['kernel'] - 0.1 * decay * kernel,
+        rtol=1e-5,
+        atol=1e-6,
     )
-    assert rates.dtype == jnp.float32
-    return np.asarray(rates)
+    np.testing.assert_array_equal(
+        with_decay['Conv_0']['bias'], without['Conv_0']['bias']
+    )
 
 
-def test_the_constant_schedule_stays_at_the_learning_rate():
-    rates = rates_of('constant', hyperparameters(learning_rate=0.05), 100)
-    np.testing.assert_array_equal(rates, np.float32(0.05))
+def norm_of(tree) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(tree))))
 
 
-@pytest.mark.parametrize('total_steps', [1, 7, 100, 17180])
-def test_the_cosine_schedule_falls_along_half_a_cosine(total_steps):
-    h = hyperparameters(total_steps, learning_rate=0.05)
-    rates = rates_of('cosine', h, total_steps)
-    steps = np.arange(total_steps)
-    expected = 0.05 * 0.5 * (1 + np.cos(np.pi * steps / total_steps))
-    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-8)
-    schedule = optax.cosine_decay_schedule(0.05, total_steps)
-    np.testing.assert_allclose(rates, schedule(steps), rtol=1e-5, atol=1e-8)
-    assert rates[0] == np.float32(0.05)
-    assert (np.diff(rates) <= 0).all()
-    # In float32, neighbours can be equal where a run is long.
-    if total_steps <= 100:
-        assert (np.diff(rates) < 0).all()
-
-
-@pytest.mark.parametrize('schedule', SCHEDULES)
-def test_schedules_without_an_end_do_not_depend_on_the_length_of_the_run(schedule):
-    short, long = (rates_of(schedule, hyperparameters(n), 50) for n in (50, 90))
-    assert (short == long).all() == (schedule in OPEN_ENDED)
-
-
-@pytest.mark.parametrize('schedule', SCHEDULES)
-def test_a_schedule_is_proportional_to_the_peak(schedule):
-    low = rates_of(schedule, hyperparameters(learning_rate=0.01), 100)
-    high = rates_of(schedule, hyperparameters(learning_rate=0.04), 100)
-    np.testing.assert_allclose(high, 4 * low, rtol=1e-6)
+@pytest.mark.parametrize('share', [0.5, 2.0, None])
+def test_a_gradient_is_clipped_by_the_norm_of_all_its_arrays(share):
+    gradients = random_tree(1)
+    norm = norm_of(gradients)
+    clip_norm = None if share is None else share * norm
+    after = run_updates('sgd', hyperparameters(clip_norm=clip_norm), [1.0])[0]
+    moved = jax.tree.map(lambda a, b: a - b, random_tree(0), after)
+    factor = min(1, share or 1)
+    jax.tree.map(
+        lambda m, g: np.testing.assert_allclose(m, factor * g, rtol=1e-4, atol=1e-5),
+        moved,
+        gradients,
+    )
 
 
 def test_an_unknown_name_is_a_user_error():
     h = hyperparameters()
     with pytest.raises(UserError, match=r"optimizer\.name 'adamm'.*mean 'adam'"):
         make_optimizer('adamm', h.learning_rate, h)
-    with pytest.raises(UserError, match=r"optimizer\.schedule 'cosin'.*mean 'cosine'"):
-        learning_rate('cosin', jnp.int32(0), h)
 
 
 @pytest.mark.parametrize('name', OPTIMIZERS)
@@ -190,7 +211,7 @@ def test_one_compiled_update_serves_all_numbers(name, schedule):
         return optax.apply_updates(params, changes)
 
     small = hyperparameters(learning_rate=0.01)
-    large = hyperparameters(200, 7, learning_rate=0.1, momentum=0.9, b1=0.5, eps=1e-3)
+    large = hyperparameters(7, learning_rate=0.1, momentum=0.9, b1=0.5, eps=1e-3)
     by_small = update(random_tree(0), small, jnp.int32(0))
     by_large = update(random_tree(0), large, jnp.int32(3))
     assert len(traces) == 1
@@ -202,18 +223,36 @@ def test_one_compiled_update_serves_all_numbers(name, schedule):
 
 
 def test_hyperparameters_are_the_configs():
+    config = default.get_config()
     numbers = {
         'learning_rate': 0.03,
         'momentum': 0.7,
         'b1': 0.8,
         'b2': 0.95,
         'eps': 1e-5,
+        'weight_decay': 0.02,
+        'clip_norm': 3.0,
+        'decay_rate': 0.5,
     }
-    h = hyperparameters(1234, 2**32 - 1, **numbers)
+    config.optimizer.update(numbers)
+    config.seed, config.num_epochs, config.batch_size = 2**32 - 1, 3, 50
+    config.label_smoothing = 0.25
+    config.optimizer.warmup, config.optimizer.decay_every = '0.5 epochs', '1e4 examples'
+    h = Hyperparameters.create(config, 400, np.float32, dropout_rate=(0.1, 0.2))
     assert h.seed.dtype == np.uint32
     assert h.seed == 2**32 - 1
-    assert h.total_steps == 1234
-    for name, value in numbers.items():
+    expected = numbers | {
+        'label_smoothing': 0.25,
+        'warmup_steps': 200,
+        'decay_steps': 200,
+        'total_steps': 1200,
+    }
+    for name, value in expected.items():
         leaf = getattr(h, name)
         assert (leaf.shape, leaf.dtype) == ((), np.float32)
-        assert leaf == np.float32(value)
+        assert leaf == np.float32(value), name
+    assert h.dropout_rate == (np.float32(0.1), np.float32(0.2))
+
+
+def test_no_clipping_is_an_infinite_norm():
+    assert hyperparameters().clip_norm == np.inf

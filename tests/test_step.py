@@ -118,9 +118,11 @@ def test_a_loop_on_the_device_equals_steps_in_a_row(small_config, devices):
     assert_states_agree(*states, 1e-12)
 
 
-def test_linear_model_follows_numpy(small_config, dataset, devices):
+@pytest.mark.parametrize('smoothing', [0.0, 0.2])
+def test_linear_model_follows_numpy(small_config, dataset, devices, smoothing):
     """Softmax regression by plain SGD, forward and backward, in NumPy."""
     config = small_config
+    config.label_smoothing = smoothing
     config.model.name = 'linear'
     config.precision = 'float64'
     config.data.mean, config.data.std = 0.286, 0.353
@@ -140,7 +142,8 @@ def test_linear_model_follows_numpy(small_config, dataset, devices):
         probabilities = exponentials / exponentials.sum(1, keepdims=True)
         expected = -np.log((probabilities * one_hot).sum(1)).mean()
         np.testing.assert_allclose(loss, expected, rtol=1e-9)
-        gradient = (probabilities - one_hot) / len(batch)
+        smoothed = (1 - smoothing) * one_hot + smoothing / 10
+        gradient = (probabilities - smoothed) / len(batch)
         kernel = kernel - 0.05 * x.T @ gradient
         bias = bias - 0.05 * gradient.sum(0)
     np.testing.assert_allclose(state.params['Dense_0']['kernel'], kernel, atol=1e-12)
@@ -191,6 +194,44 @@ def test_dropout_does_not_depend_on_the_number_of_devices(small_config, devices)
         alone, _ = train(small_config, devices[:1], 10)
         spread, _ = train(small_config, devices[:8], 10)
     assert_states_agree(spread, alone, 1e-9)
+
+
+class RatedModel(nn.Module):
+    """A model whose dropout rate is a field, and so an input of the step."""
+
+    num_classes: int
+    dropout_rate: float | jax.Array = 0.5
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = Dropout(self.dropout_rate, self.axis_name)(flatten(images), train=train)
+        return nn.Dense(self.num_classes)(x)
+
+
+def test_a_dropout_rate_is_an_input_of_the_step(small_config, dataset, devices):
+    small_config.model.name = f'{__name__}:RatedModel'
+    experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
+    call = experiment.train_call(1)
+    losses = []
+    for rate in (0.5, 0.0):
+        h = experiment.hyperparameters
+        h = h.replace(dropout_rate=experiment.group.replicate(np.float32(rate)))
+        order = experiment.epoch_order(0)
+        first = experiment.group.replicate(np.int32(0))
+        examples = experiment.place(*dataset.split('train[:640]'))
+        state = experiment.create_state()
+        params = jax.device_get(state.params)['Dense_0']
+        _, progress = call(state, h, examples, first, order)
+        losses.append(float(progress.sums.loss) / 64)
+    images, labels = dataset.split('train[:640]')
+    batch = np.asarray(order[:, 0]).reshape(-1)
+    logits = images[batch].reshape(64, -1) / 255 @ params['kernel'] + params['bias']
+    shifted = logits - logits.max(1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    without = -log_probabilities[np.arange(64), labels[batch]].mean()
+    assert losses[1] == pytest.approx(without, rel=1e-5)
+    assert abs(losses[0] - without) > 1e-3
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean():

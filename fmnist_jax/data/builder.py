@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from fmnist_jax.data.idx import IdxArrays
+from fmnist_jax.data.folder import IdxFiles
 
 VERSION = '1.0.0'
 
@@ -31,7 +31,7 @@ class IdxDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         class_names: tuple[str, ...],
         image_shape: tuple[int, int, int],
         config: str | None,
-        found: IdxArrays,
+        found: IdxFiles,
     ):
         self.name = name
         self._class_names = class_names
@@ -67,6 +67,10 @@ class IdxDataset(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         del dl_manager  # The files were fetched and checked before: sources.py.
         return {split: self._generate_examples(split) for split in ('train', 'test')}
 
+    def label_dtype(self, split: str) -> np.dtype:
+        """How the IDX file stores labels; in TFDS they are int64."""
+        return self._found.arrays[f'{split}_labels'].dtype
+
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
         images = self._found.arrays[f'{split}_images']
         labels = self._found.arrays[f'{split}_labels']
@@ -78,7 +82,7 @@ def prepare_and_decode(builder: IdxDataset) -> dict[str, np.ndarray]:
     """Prepares the data set and reads all the records back.
 
     Returns:
-      uint8 arrays, named and shaped as in `IdxArrays`.
+      Arrays named, shaped and of element types as in `IdxFiles`.
     """
     tfds.disable_progress_bar()
     # TFDS announces sizes it does not know; the caller has said what is going on.
@@ -89,5 +93,7 @@ def prepare_and_decode(builder: IdxDataset) -> dict[str, np.ndarray]:
         source = builder.as_data_source(split=split)
         records = source.__getitems__(range(len(source)))
         arrays[f'{split}_images'] = np.stack([r['image'] for r in records])
-        arrays[f'{split}_labels'] = np.array([r['label'] for r in records], np.uint8)
+        arrays[f'{split}_labels'] = np.array(
+            [r['label'] for r in records], builder.label_dtype(split)
+        )
     return arrays

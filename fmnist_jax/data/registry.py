@@ -1,8 +1,14 @@
 """What is known about each data set before its files are read."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from fmnist_jax.errors import UserError, unknown_name
+
+# TFDS adds some 40 bytes to it in the names of files, which may have 255.
+_LONGEST_NAME = 200
+# What else `sources.py` keeps in the data folder.
+_OTHER_FOLDERS = ('downloads', 'packages')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,17 +71,41 @@ FASHION_MNIST = DatasetSpec(
 _SPECS = {spec.name: spec for spec in (FASHION_MNIST,)}
 
 
-def get_spec(name: str, idx_dir: str | None) -> DatasetSpec:
+def get_spec(
+    name: str, idx_dir: str | None, class_names: Sequence[str] | None
+) -> DatasetSpec:
     """The data set called `name`; any name will do for a folder of one's own.
+
+    Args:
+      name: as in `config.data.name`.
+      idx_dir: a folder of IDX files, or None.
+      class_names: of data of one's own, or None.
 
     Raises:
       UserError: the name is not registered and no `idx_dir` says where its files are,
-        or it cannot be the name of a folder.
+        it cannot be the name of a folder, or other class names are known for it.
     """
+    names = None if class_names is None else tuple(class_names)
     if name in _SPECS:
-        return _SPECS[name]
+        spec = _SPECS[name]
+        if names not in (None, spec.class_names):
+            raise UserError(
+                f'data.class_names must be None for {name}, whose names are known '
+                '(for data of your own, choose another --config.data.name)'
+            )
+        return spec
     if idx_dir is None:
         raise unknown_name('data.name', name, _SPECS)
-    if not name or name.startswith('.') or '/' in name:
-        raise UserError(f'data.name must be the name of a folder, not {name!r}')
-    return DatasetSpec(name=name)
+    if (
+        not name.isprintable()
+        or not 0 < len(name.encode()) <= _LONGEST_NAME
+        or name.startswith('.')
+        or '/' in name
+        or name in _OTHER_FOLDERS
+    ):
+        raise UserError(
+            f'data.name must be the name of a folder (1 to {_LONGEST_NAME} printable '
+            'characters without a slash, no dot first, and not '
+            f'{" or ".join(_OTHER_FOLDERS)}), not {name!r}'
+        )
+    return DatasetSpec(name=name, class_names=names)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from etils import epath
 
-from fmnist_jax.data import idx
+from fmnist_jax.data.folder import FILE_NAMES, IdxFiles, read_folder
 from fmnist_jax.data.registry import DatasetSpec
 from fmnist_jax.errors import UserError
 
@@ -24,7 +24,7 @@ class _NotServed(Exception):
 
 def obtain(
     spec: DatasetSpec, data_dir: epath.Path, log: Callable[[str], None]
-) -> tuple[idx.IdxArrays, str]:
+) -> tuple[IdxFiles, str]:
     """Fetches the four files of a registered data set.
 
     Tries the data set's own server, then the Debian/Ubuntu package (installed
@@ -36,7 +36,7 @@ def obtain(
       log: told, in one line, of each source that did not serve.
 
     Returns:
-      The arrays, checked, and the source that served in words.
+      The files' content, checked, and the source that served in words.
 
     Raises:
       UserError: no source serves; the message names all the ways.
@@ -44,8 +44,8 @@ def obtain(
     for source in (_from_server, _from_package):
         try:
             folder, description = source(spec, data_dir)
-            found = idx.read_folder(folder, len(spec.class_names))
-            check(spec, found, folder)
+            found = read_folder(folder)
+            check(spec, found)
             return found, description
         except (_NotServed, UserError) as error:
             log(f'data: {error}')
@@ -58,7 +58,7 @@ def obtain(
     )
 
 
-def check(spec: DatasetSpec, found: idx.IdxArrays, folder: epath.Path) -> None:
+def check(spec: DatasetSpec, found: IdxFiles) -> None:
     """Compares the files' content with the recorded checksums.
 
     Raises:
@@ -67,7 +67,7 @@ def check(spec: DatasetSpec, found: idx.IdxArrays, folder: epath.Path) -> None:
     for key, expected in (spec.sha256 or {}).items():
         if found.sha256[key] != expected:
             raise UserError(
-                f'{folder / idx.FILE_NAMES[key]} is not the file of {spec.name}: '
+                f'{found.paths[key]} is not the file of {spec.name}: '
                 f'SHA-256 {found.sha256[key]}, expected {expected} (for data of your '
                 'own, choose another --config.data.name)'
             )
@@ -76,7 +76,7 @@ def check(spec: DatasetSpec, found: idx.IdxArrays, folder: epath.Path) -> None:
 def _from_server(spec: DatasetSpec, data_dir: epath.Path) -> tuple[epath.Path, str]:
     import tensorflow_datasets as tfds  # noqa: PLC0415 - only for preparing
 
-    urls = {name: f'{spec.url}{name}.gz' for name in idx.FILE_NAMES.values()}
+    urls = {name: f'{spec.url}{name}.gz' for name in FILE_NAMES.values()}
     # The download manager knows no time-out: ask first whether anyone answers.
     probe = urllib.request.Request(next(iter(urls.values())), method='HEAD')
     try:

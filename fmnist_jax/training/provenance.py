@@ -12,7 +12,7 @@ import fmnist_jax
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.parallel import DeviceGroup
+from fmnist_jax.training.parallel import DeviceGroup, available_cores
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
@@ -34,6 +34,16 @@ def git_commit() -> str | None:
     return done.stdout.strip()
 
 
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(':', 1)[1].strip() for line in lines if 'model name' in line]
+    return names[0] if names else platform.processor()
+
+
 def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
     """All of it, as plain data."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
@@ -45,6 +55,7 @@ def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
             **versions,
         },
         'platform': platform.platform(),
+        'host': {'cpu': cpu_model(), 'cores': available_cores()},
         'devices': {
             'number': len(group),
             'platform': group.devices[0].platform,

@@ -15,7 +15,7 @@ from fmnist_jax.training.hyperparameters import Hyperparameters, Number
 # The defaults of torch.optim.lr_scheduler.OneCycleLR: the share of the run in which
 # the rate rises, and what the peak is divided by at the start and again at the end.
 _ONE_CYCLE_RISE = 0.3
-_ONE_CYCLE_START = 25
+_ONE_CYCLE_START = 25.0
 _ONE_CYCLE_END = 1e4
 
 
@@ -35,8 +35,8 @@ def _one_cycle(step: Number, h: Hyperparameters) -> Number:
     progress = step / h.total_steps
     start = 1 / _ONE_CYCLE_START
     end = start / _ONE_CYCLE_END
-    rise = _half_cosine(start, 1, progress / _ONE_CYCLE_RISE)
-    fall = _half_cosine(1, end, (progress - _ONE_CYCLE_RISE) / (1 - _ONE_CYCLE_RISE))
+    rise = _half_cosine(start, 1.0, progress / _ONE_CYCLE_RISE)
+    fall = _half_cosine(1.0, end, (progress - _ONE_CYCLE_RISE) / (1 - _ONE_CYCLE_RISE))
     return jnp.where(progress < _ONE_CYCLE_RISE, rise, fall)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from fmnist_jax.errors import UserError
+from fmnist_jax.errors import UserError, one_line
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
@@ -37,7 +37,7 @@ def _explain(error: Exception) -> str:
     causes = list(_causes(error))
     for cause in causes:
         if place := _place_in_config_file(cause):
-            return f'{place}: {type(cause).__name__}: {_one_line(cause)}'
+            return f'{place}: {type(cause).__name__}: {one_line(_inner(cause))}'
     if isinstance(error, flags.Error):
         return _explain_flag(error, causes[0])
     if isinstance(error, OSError):
@@ -45,18 +45,24 @@ def _explain(error: Exception) -> str:
         reason = str(causes[0]).splitlines()[-1].strip()
         return f'config file: {reason}; name one with --config=configs/NAME.py'
     if isinstance(_inner(error), KeyError):
-        return f'unknown config field: {_one_line(error)} (see configs/default.py)'
-    return f'config: {_one_line(error)}'
+        return (
+            f'unknown config field: {one_line(_inner(error))} (see configs/default.py)'
+        )
+    return f'config: {one_line(_inner(error))}'
 
 
 def _explain_flag(error: flags.Error, first: BaseException) -> str:
-    text = _one_line(error)
+    text = one_line(_inner(error))
     if missing := re.match(r'flag --(\w+)=None: .* other than None', text):
         if flags.FLAGS[missing[1]].present:
             return f'--{missing[1]}: get_config() must return a ConfigDict, not None'
         return f'--{missing[1]} is missing'
     # ml_collections puts the traceback into its message.
-    return f'config: {_one_line(first)}' if 'Traceback (most recent' in text else text
+    return (
+        f'config: {one_line(_inner(first))}'
+        if 'Traceback (most recent' in text
+        else text
+    )
 
 
 def _place_in_config_file(error: BaseException) -> str | None:
@@ -82,13 +88,6 @@ def _inner(error: BaseException) -> BaseException:
     while error.args and isinstance(error.args[0], BaseException):
         error = error.args[0]
     return error
-
-
-def _one_line(error: BaseException) -> str:
-    error = _inner(error)
-    # The text of a KeyError is the `repr` of its argument.
-    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
-    return ' '.join(text.split())
 
 
 def run(main: Callable[[], None]) -> None:

@@ -7,22 +7,38 @@ write a module and add a line to `MODELS`; or keep it anywhere that Python can i
 and name it `package.module:Class`.
 """
 
-import dataclasses
-import importlib
+import functools
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
 
-from fmnist_jax.errors import UserError, unknown_name
+from fmnist_jax.errors import UserError, explain, unknown_name
+from fmnist_jax.models.arch1 import Arch1
+from fmnist_jax.models.arch2 import Arch2
 from fmnist_jax.models.bn_cnn import BatchNormCNN
+from fmnist_jax.models.fields import check_fields, field_names
+from fmnist_jax.models.keras_tinyvgg import KerasTinyVGG
 from fmnist_jax.models.linear import Linear
+from fmnist_jax.models.own import class_of, import_model
 from fmnist_jax.models.tinyvgg import TinyVGG
+from fmnist_jax.models.vgg_like import VGGLike
 
-MODELS = MappingProxyType(
+# Classes, or partials that set some of a class's fields to other defaults.
+MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
     {
         'linear': Linear,
+        'linear_v0': functools.partial(Linear, hidden=(10,)),
         'tinyvgg': TinyVGG,
+        'tinyvgg_3block': functools.partial(TinyVGG, num_blocks=3),
+        'tinyvgg_explainer': functools.partial(
+            TinyVGG, padding='VALID', initializers='keras'
+        ),
+        'keras_tinyvgg': KerasTinyVGG,
+        'arch1': Arch1,
+        'arch2': Arch2,
+        'vgg_like': VGGLike,
         'bn_cnn': BatchNormCNN,
     }
 )
@@ -41,38 +57,22 @@ def create_model(
       **fields: the model's other fields.
 
     Raises:
-      UserError: there is no such model, or it has no such field.
+      UserError: there is no such model, it has no such field, a field that it needs is
+        missing or of the wrong type, or the model refuses them.
     """
-    model_class = _import_class(name) if ':' in name else MODELS.get(name)
-    if model_class is None:
+    factory = import_model(name) if ':' in name else MODELS.get(name)
+    if factory is None:
         raise unknown_name('model', name, MODELS)
-    # Flax gives every module `name` and `parent`, for its own use.
-    fields_of_class = dataclasses.fields(model_class)
-    known = {field.name for field in fields_of_class} - {'name', 'parent'}
-    if axis_name is not None and 'axis_name' in known:
+    # Configs are kept in JSON, which knows no tuples; a module must be hashable.
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    if axis_name is not None and 'axis_name' in field_names(factory):
         fields['axis_name'] = axis_name
-    for field in ('num_classes', *fields):
-        if field not in known:
-            raise unknown_name(f'field of model {name!r}', field, known)
-    return model_class(num_classes=num_classes, **fields)
-
-
-def _import_class(name: str) -> type[nn.Module]:
-    module_name, _, class_name = name.partition(':')
-    if not all(part.isidentifier() for part in module_name.split('.')):
-        raise UserError(f'model {name!r} cannot be imported: not package.module:Class')
+    fields['num_classes'] = num_classes
+    check_fields(factory, name, fields)
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # What the module itself fails to import is its author's to see in full.
-        if not f'{module_name}.'.startswith(f'{error.name}.'):
-            raise
-        raise UserError(f'model {name!r} cannot be imported: {error}') from error
-    model_class = getattr(module, class_name, None)
-    if model_class is None:
-        raise UserError(
-            f'model {name!r} cannot be imported: {module_name} has no {class_name!r}'
-        )
-    if not (isinstance(model_class, type) and issubclass(model_class, nn.Module)):
-        raise UserError(f'model {name!r} is not a flax.linen.Module class')
-    return model_class
+        return factory(**fields)
+    except UserError:
+        raise
+    except Exception as error:
+        problem = explain(error, class_of(factory).__module__)
+        raise UserError(f'model {name!r} cannot be made: {problem}') from error

@@ -5,7 +5,13 @@ from collections.abc import Sequence
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from fmnist_jax.models.layers import flatten, torch_conv, torch_dense
+from fmnist_jax.models.layers import (
+    flatten,
+    max_pool,
+    torch_batch_norm,
+    torch_conv,
+    torch_dense,
+)
 
 
 class BatchNormCNN(nn.Module):
@@ -35,13 +41,7 @@ class BatchNormCNN(nn.Module):
         x = images
         for features in self.features:
             x = torch_conv(x, features, (5, 5), padding='VALID')
-            # PyTorch's BatchNorm2d: momentum 0.1 in its convention, epsilon 1e-5.
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                epsilon=1e-5,
-                axis_name=self.axis_name,
-            )(x)
-            x = nn.max_pool(nn.relu(x), (2, 2), strides=(2, 2))
+            x = torch_batch_norm(x, train=train, axis_name=self.axis_name)
+            x = max_pool(nn.relu(x))
         x = nn.relu(torch_dense(flatten(x), self.hidden))
         return torch_dense(x, self.num_classes)

@@ -9,6 +9,11 @@ from jax.nn.initializers import Initializer
 # torch.nn.Conv2d and torch.nn.Linear (kaiming_uniform_ with a = sqrt(5)).
 torch_kernel = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 
+# U(±sqrt(6 / (fan_in + fan_out))): the default of keras.layers.Conv2D and Dense, whose
+# biases start as zeros, as Flax's do. Glorot and Bengio (2010),
+# https://proceedings.mlr.press/v9/glorot10a.html.
+keras_kernel = nn.initializers.glorot_uniform()
+
 
 def torch_bias(fan_in: int) -> Initializer:
     """PyTorch's default bias: U(±1/sqrt(fan_in)), with the layer's kernel's fan-in.

@@ -1,7 +1,13 @@
-"""Flax layers with PyTorch's default initialisers, shared by the model families."""
+"""Flax layers as PyTorch and Keras make them, and what else the families share.
 
+The functions make modules, which take their names from the model that calls them: call
+them inside `nn.compact`.
+"""
+
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -9,7 +15,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from fmnist_jax.models.initializers import torch_bias, torch_kernel
+from fmnist_jax.errors import UserError, unknown_name
+from fmnist_jax.models.initializers import keras_kernel, torch_bias, torch_kernel
 
 
 def torch_conv(
@@ -18,7 +25,7 @@ def torch_conv(
     kernel_size: Sequence[int],
     **kwargs: Any,
 ) -> Float[Array, 'batch h2 w2 d']:
-    """`nn.Conv` drawn as `torch.nn.Conv2d` draws it; call inside `nn.compact`."""
+    """`nn.Conv` drawn as `torch.nn.Conv2d` draws it."""
     fan_in = math.prod(kernel_size) * x.shape[-1]
     bias_init = torch_bias(fan_in)
     return nn.Conv(
@@ -27,9 +34,94 @@ def torch_conv(
 
 
 def torch_dense(x: Float[Array, 'batch c'], features: int) -> Float[Array, 'batch d']:
-    """`nn.Dense` drawn as `torch.nn.Linear` draws it; call inside `nn.compact`."""
+    """`nn.Dense` drawn as `torch.nn.Linear` draws it."""
     bias_init = torch_bias(x.shape[-1])
     return nn.Dense(features, kernel_init=torch_kernel, bias_init=bias_init)(x)
+
+
+def keras_conv(
+    x: Float[Array, 'batch h w c'],
+    features: int,
+    kernel_size: Sequence[int],
+    **kwargs: Any,
+) -> Float[Array, 'batch h2 w2 d']:
+    """`nn.Conv` drawn as `keras.layers.Conv2D` draws it."""
+    return nn.Conv(features, kernel_size, kernel_init=keras_kernel, **kwargs)(x)
+
+
+def keras_dense(x: Float[Array, 'batch c'], features: int) -> Float[Array, 'batch d']:
+    """`nn.Dense` drawn as `keras.layers.Dense` draws it."""
+    return nn.Dense(features, kernel_init=keras_kernel)(x)
+
+
+# Functions that make a convolution and a dense layer.
+_LAYERS = MappingProxyType(
+    {'torch': (torch_conv, torch_dense), 'keras': (keras_conv, keras_dense)}
+)
+
+
+def get_layers(initializers: str) -> tuple[Callable, Callable]:
+    """The convolution and the dense layer that draw as 'torch' or 'keras' does.
+
+    Raises:
+      UserError: no such initialisers are known.
+    """
+    if initializers not in _LAYERS:
+        raise unknown_name('model.initializers', initializers, _LAYERS)
+    return _LAYERS[initializers]
+
+
+def _batch_norm(
+    x: Float[Array, 'batch ... c'],
+    *,
+    train: bool,
+    axis_name: str | None,
+    momentum: float,
+    epsilon: float,
+) -> Float[Array, 'batch ... c']:
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=momentum,
+        epsilon=epsilon,
+        axis_name=axis_name,
+    )(x)
+
+
+# Functions of (x, *, train, axis_name). PyTorch calls 0.1 what is 0.9 here; it averages
+# the unbiased variance, n / (n - 1) times the one that Flax averages.
+torch_batch_norm = functools.partial(_batch_norm, momentum=0.9, epsilon=1e-5)
+keras_batch_norm = functools.partial(_batch_norm, momentum=0.99, epsilon=1e-3)
+
+# With PyTorch's defaults: a slope of 0.01 below 0, and GELU without approximation.
+_ACTIVATIONS = MappingProxyType(
+    {
+        'relu': nn.relu,
+        'leaky_relu': functools.partial(nn.leaky_relu, negative_slope=0.01),
+        'gelu': functools.partial(nn.gelu, approximate=False),
+        'sigmoid': nn.sigmoid,
+    }
+)
+
+
+def get_activation(name: str) -> Callable:
+    """The elementwise function of this name, with PyTorch's defaults.
+
+    Raises:
+      UserError: no such activation is registered.
+    """
+    if name not in _ACTIVATIONS:
+        raise unknown_name('model.activation', name, _ACTIVATIONS)
+    return _ACTIVATIONS[name]
+
+
+def max_pool(x: Float[Array, 'batch h w c']) -> Float[Array, 'batch h2 w2 c']:
+    """The largest of every 2x2 pixels; an odd last row or column is left out."""
+    return nn.max_pool(x, (2, 2), strides=(2, 2))
+
+
+def flatten(x: Float[Array, 'batch ...']) -> Float[Array, 'batch n']:
+    """All but the batch dimension as one, in (height, width, channel) order."""
+    return x.reshape(x.shape[0], -1)
 
 
 class Dropout(nn.Module):
@@ -64,6 +156,17 @@ class Dropout(nn.Module):
         return jnp.where(masks, x / keep, jnp.zeros_like(x))
 
 
-def flatten(x: Float[Array, 'batch ...']) -> Float[Array, 'batch n']:
-    """All but the batch dimension as one, in (height, width, channel) order."""
-    return x.reshape(x.shape[0], -1)
+def check_dropout_rates(
+    rates: Sequence[float | Array], count: int
+) -> Sequence[float | Array]:
+    """Gives the rates back if there are as many as the model has dropouts.
+
+    Raises:
+      UserError: there are more or fewer.
+    """
+    if len(rates) != count:
+        raise UserError(
+            f'model.dropout_rate must have {count} numbers, one for each dropout in '
+            f'order, not {len(rates)}'
+        )
+    return rates

@@ -16,6 +16,7 @@ from fmnist_jax.data.augmentation import make_augmentation
 from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded_order
 from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.models import create_model
+from fmnist_jax.models.check import check_model
 from fmnist_jax.training import parallel
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.optimizers import OPTIMIZERS
@@ -206,6 +207,7 @@ def build(
         config, steps_per_epoch, precision.param, getattr(model, 'dropout_rate', ())
     )
     _check_numbers(config, hyperparameters)
+    check_model(model, config.model.name, dataset.image_shape, dataset.num_classes)
     group = group or parallel.DeviceGroup.for_batch(config.batch_size)
     return Experiment(
         config=config,

@@ -1,0 +1,247 @@
+"""Writes the tables and claims that are made from runs: python -m results.tables
+
+What stands between `<!-- table: KIND GROUP -->` and `<!-- end of table -->` in a page,
+and after `Measured (results/runs/GROUP):` in a config's docstring, is made from the
+small files of `results/runs/GROUP`; see `results/keep.py`. `--check` writes nothing and
+fails if a file is not what it would be.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import statistics
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from fmnist_jax import config as config_lib
+
+ROOT = Path(__file__).parent.parent
+PAGES = ('README.md', 'results/*.md')
+CONFIGS = ('configs/**/*.py',)
+
+_TABLE = re.compile(
+    r'(<!-- table: (?P<kind>\w+) (?P<group>\S+) -->\n).*?(<!-- end of table -->)', re.S
+)
+_CLAIM = re.compile(
+    r'(Measured \(results/runs/(?P<group>[^)\s]+)\):\n).*?(?=\n\n|\n?""")', re.S
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The small files of a run.
+
+    Attributes:
+      name: its folder's.
+      config: dotted fields and their values.
+      metrics: the lines of `metrics.jsonl`.
+      evaluations: what `eval/SPLIT/metrics.json` holds, by split.
+      provenance: what `provenance.json` holds.
+    """
+
+    name: str
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluations: dict[str, dict[str, Any]]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> 'Run':
+        """Reads a folder that `results/keep.py` wrote."""
+        lines = (folder / 'metrics.jsonl').read_text().splitlines()
+        return cls(
+            name=folder.name,
+            config=config_lib.flatten(json.loads((folder / 'config.json').read_text())),
+            metrics=[json.loads(line) for line in lines],
+            evaluations={
+                path.parent.name: json.loads(path.read_text())
+                for path in folder.glob('eval/*/metrics.json')
+            },
+            provenance=json.loads((folder / 'provenance.json').read_text()),
+        )
+
+    def lines(self, split: str) -> list[dict[str, Any]]:
+        """The epochs' metrics on a split."""
+        return [line for line in self.metrics if line['split'] == split]
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The epoch of highest validation accuracy, the earliest on ties."""
+        return max(self.lines('validation'), key=lambda line: line['accuracy'])
+
+    @property
+    def seconds(self) -> float:
+        """Time spent training, without compilation and evaluation."""
+        return sum(line['seconds'] for line in self.lines('train'))
+
+    @property
+    def images_per_second(self) -> float:
+        """The median epoch's."""
+        return statistics.median(x['images_per_second'] for x in self.lines('train'))
+
+
+def read_group(runs: Path, group: str) -> list[Run]:
+    """The runs of a group, by name."""
+    folders = sorted(path.parent for path in (runs / group).glob('*/config.json'))
+    if not folders:
+        raise FileNotFoundError(f'{runs / group} holds no runs')
+    return [Run.read(folder) for folder in folders]
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Fractions as per cent, mean ± standard deviation (n - 1)."""
+    mean = 100 * statistics.mean(values)
+    if len(values) == 1:
+        return f'{mean:.2f} %'
+    return f'{mean:.2f} ± {100 * statistics.stdev(values):.2f} %'
+
+
+def _duration(seconds: float) -> str:
+    return f'{int(seconds) // 60} min {int(seconds) % 60} s'
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [header, ['---'] * len(header), *rows]
+    return ''.join(f'| {" | ".join(map(str, line))} |\n' for line in lines)
+
+
+def seeds_table(runs: Sequence[Run]) -> str:
+    """A row for each run of a recipe, and their mean."""
+    header = ('run', 'epoch', 'validation', 'test', 'training', 'images/s')
+    rows = [
+        (
+            f'`{run.name}`',
+            run.best['epoch'],
+            f'{100 * run.best["accuracy"]:.2f} %',
+            f'{100 * run.evaluations["test"]["accuracy"]:.2f} %',
+            _duration(run.seconds),
+            f'{run.images_per_second:,.0f}',
+        )
+        for run in runs
+    ]
+    mean = (
+        '**mean ± std**',
+        '',
+        f'**{_spread([run.best["accuracy"] for run in runs])}**',
+        f'**{_spread([run.evaluations["test"]["accuracy"] for run in runs])}**',
+        _duration(statistics.mean(run.seconds for run in runs)),
+        f'{statistics.mean(run.images_per_second for run in runs):,.0f}',
+    )
+    return _markdown(header, [*rows, mean])
+
+
+def trials_table(runs: Sequence[Run]) -> str:
+    """A row for each trial, the best on validation first: what differs, what came."""
+    differing = [
+        field
+        for field in sorted({field for run in runs for field in run.config})
+        if field not in ('data.data_dir', 'data.idx_dir')
+        and not field.startswith('logging.')
+        and len({json.dumps(run.config.get(field)) for run in runs}) > 1
+    ]
+    header = [
+        *(f'`{field}`' for field in differing),
+        'best',
+        'of epoch',
+        'last',
+        'lowest loss',
+    ]
+    rows = []
+    for run in sorted(runs, key=lambda run: -run.best['accuracy']):
+        lines = run.lines('validation')
+        rows.append(
+            [
+                *(_cell(run.config.get(field)) for field in differing),
+                f'{100 * run.best["accuracy"]:.2f} %',
+                run.best['epoch'],
+                f'{100 * lines[-1]["accuracy"]:.2f} %',
+                f'{min(line["loss"] for line in lines):.4f}',
+            ]
+        )
+    return _markdown(header, rows)
+
+
+def _cell(value: Any) -> str:
+    """A config's value; operations as their names and arguments."""
+    if not isinstance(value, list):
+        return str(value)
+    calls = []
+    for entry in value:
+        arguments = (f'{k}={v}' for k, v in entry.items() if k != 'name')
+        calls.append(f'{entry["name"]}({", ".join(arguments)})')
+    return ', '.join(calls) or 'none'
+
+
+TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = MappingProxyType(
+    {'seeds': seeds_table, 'trials': trials_table}
+)
+
+
+def claim(runs: Sequence[Run]) -> str:
+    """What a config's docstring says of its runs."""
+    test = [run.evaluations['test']['accuracy'] for run in runs]
+    first = runs[0]
+    host, devices = first.provenance['host'], first.provenance['devices']
+    where = f'{host["cores"]} cores of {host["cpu"]}'
+    if devices['platform'] != 'cpu':
+        where = f'{devices["number"]} x {devices["kind"]}'
+    seeds = ', '.join(str(run.config['seed']) for run in runs)
+    return (
+        f'test accuracy {_spread(test)}, at the epoch of the best validation accuracy '
+        f'({_spread([run.best["accuracy"] for run in runs])}); seeds {seeds}. '
+        f'{first.evaluations["test"]["num_parameters"]:,} parameters, '
+        f'{first.config["num_epochs"]} epochs, '
+        f'{_duration(statistics.mean(run.seconds for run in runs))} of training on '
+        f'{where} ({statistics.mean(run.images_per_second for run in runs):,.0f} '
+        'images/s).'
+    )
+
+
+def render(text: str, runs: Path) -> str:
+    """A page or a config's source with its tables and claims made anew."""
+
+    def table(match: re.Match) -> str:
+        made = TABLES[match['kind']](read_group(runs, match['group']))
+        return f'{match[1]}{made}{match[4]}'
+
+    def sentence(match: re.Match) -> str:
+        made = claim(read_group(runs, match['group']))
+        return f'{match[1]}{textwrap.fill(made, 88)}'
+
+    return _CLAIM.sub(sentence, _TABLE.sub(table, text))
+
+
+def files(root: Path) -> list[Path]:
+    """Whatever may hold a table or a claim."""
+    patterns = (*PAGES, *CONFIGS)
+    return sorted(path for pattern in patterns for path in root.glob(pattern))
+
+
+def main() -> None:
+    """Writes, or checks, all the files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--check', action='store_true', help='write nothing')
+    check = parser.parse_args().check
+    stale = []
+    for path in files(ROOT):
+        text = path.read_text()
+        made = render(text, ROOT / 'results' / 'runs')
+        if made != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if not check:
+                path.write_text(made)
+    if stale and check:
+        sys.exit(
+            f'not as results/runs makes them: {", ".join(stale)}; run '
+            'python -m results.tables'
+        )
+    print(f'written: {", ".join(stale) or "nothing"}')
+
+
+if __name__ == '__main__':
+    main()

@@ -56,8 +56,8 @@ def get_config() -> ConfigDict:
     config.optimizer.name = 'sgd'
     # The schedule's peak.
     config.optimizer.learning_rate = 0.1
-    # constant; cosine (to 0 at the end); one_cycle (up over 0.3 of the run, then down,
-    # as in PyTorch); exponential (times decay_rate every decay_every, continuously).
+    # constant; cosine (to 0 at the end); one_cycle (up over 0.3 of the run, then down;
+    # momentum stays); exponential (times decay_rate every decay_every, continuously).
     # Durations are in steps, epochs or examples: '500 steps', '0.5 epochs'.
     config.optimizer.schedule = 'constant'
     config.optimizer.decay_rate = 0.9

@@ -321,6 +321,20 @@ RANGES = [
     ('optimizer.b1', 1.0),
     ('optimizer.b2', 1.5),
     ('optimizer.eps', -1e-8),
+    ('optimizer.weight_decay', -0.1),
+    ('optimizer.clip_norm', 0.0),
+    ('optimizer.clip_norm', 'small'),
+    ('optimizer.decay_rate', 0.0),
+    ('optimizer.warmup', 5),
+    ('optimizer.warmup', '-1 epoch'),
+    ('optimizer.warmup', '5 minutes'),
+    ('optimizer.decay_every', None),
+    ('label_smoothing', 1.0),
+    ('train_metrics', 'sometimes'),
+    ('init_from', 3),
+    ('data.idx_dir', 3),
+    ('model.name', None),
+    ('augmentation', 2),
     ('data.mean', math.nan),
     ('data.std', 0.0),
     ('data.std', -1.0),
@@ -375,13 +389,6 @@ def test_field_out_of_range_or_of_the_wrong_type_is_named(field, value):
 )
 def test_field_at_the_edge_of_its_range_is_accepted(field, value):
     config_lib.validate(changed(default.get_config(), field, value))
-
-
-def test_field_that_is_missing_is_named():
-    config = default.get_config()
-    del config.optimizer.momentum
-    with pytest.raises(UserError, match=r'no field optimizer\.momentum'):
-        config_lib.validate(config)
 
 
 @pytest.mark.parametrize(

@@ -265,65 +265,6 @@ def test_the_default_work_folder_is_the_same_in_any_order_of_the_overrides():
     assert config_lib.default_workdir(path, dict(reversed(values))) == forward
 
 
-@pytest.mark.parametrize(
-    ('field', 'value'),
-    [
-        ('seed', -1),
-        ('seed', 2**32),
-        ('seed', 1.5),
-        ('seed', True),
-        ('batch_size', 0),
-        ('batch_size', '32'),
-        ('num_epochs', 0),
-        ('eval_batch_size', 0),
-        ('num_cpu_devices', 0),
-        ('steps_per_call', 0),
-        ('optimizer.learning_rate', -0.1),
-        ('optimizer.learning_rate', float('nan')),
-        ('optimizer.learning_rate', float('inf')),
-        ('optimizer.learning_rate', None),
-        ('optimizer.momentum', 1.0),
-        ('optimizer.b1', 1.0),
-        ('optimizer.b2', -0.1),
-        ('optimizer.eps', -1e-8),
-        ('optimizer.weight_decay', -0.1),
-        ('optimizer.clip_norm', 0.0),
-        ('optimizer.clip_norm', 'small'),
-        ('optimizer.decay_rate', 0.0),
-        ('optimizer.warmup', 5),
-        ('optimizer.warmup', '-1 epoch'),
-        ('optimizer.warmup', '5 minutes'),
-        ('optimizer.decay_every', None),
-        ('label_smoothing', 1.0),
-        ('train_metrics', 'sometimes'),
-        ('init_from', 3),
-        ('checkpoint.keep_last', 0),
-        ('data.std', 0.0),
-        ('data.std', (0.5, 0.0, 0.5)),
-        ('data.mean', 'black'),
-        ('data.mean', float('nan')),
-        ('model.name', None),
-        ('precision', 32),
-        ('augmentation', ('horizontal_flip',)),
-        ('augmentation', 2),
-        ('augmentation', None),
-        ('data.idx_dir', 3),
-    ],
-)
-def test_a_value_that_is_out_of_range_is_a_user_error_that_names_the_field(
-    field, value
-):
-    config = default.get_config()
-    *parents, last = field.split('.')
-    part = config
-    for parent in parents:
-        part = part[parent]
-    with part.ignore_type():
-        part[last] = value
-    with pytest.raises(UserError, match=re.escape(field)):
-        config_lib.validate(config)
-
-
 @pytest.mark.parametrize('field', sorted(FIELDS))
 def test_a_field_that_is_missing_is_a_user_error_that_names_it(field):
     config = default.get_config()
@@ -333,14 +274,6 @@ def test_a_field_that_is_missing_is_a_user_error_that_names_it(field):
         part = part[parent]
     del part[last]
     with pytest.raises(UserError, match=re.escape(field)):
-        config_lib.validate(config)
-
-
-def test_a_field_that_is_unknown_is_a_user_error():
-    config = default.get_config()
-    config.unlock()
-    config.optimizer.learning_rat = 0.1
-    with pytest.raises(UserError, match=r"learning_rat'; did you mean 'optimizer"):
         config_lib.validate(config)
 
 

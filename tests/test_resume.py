@@ -22,16 +22,22 @@ TIMES = ('seconds', 'images_per_second')
 
 @pytest.fixture(scope='module')
 def flags(data_dir: str) -> list[str]:
-    """Adam, BatchNorm and a schedule; some seconds of training in four epochs."""
+    """All that has a state or draws numbers; seconds of training in four epochs."""
     return [
         '--config=configs/default.py',
         f'--config.data.data_dir={data_dir}',
         '--config.data.train_split=train[:4800]',
         '--config.data.validation_split=train[55000:56000]',
-        '--config.model.name=bn_cnn',
-        '--config.optimizer.name=adam',
+        '--config.model.name=tests.nets:DropoutNet',
+        "--config.augmentation=({'name': 'pad_and_crop'},)",
+        '--config.optimizer.name=adamw',
         '--config.optimizer.learning_rate=0.003',
         '--config.optimizer.schedule=cosine',
+        '--config.optimizer.warmup=0.5 epochs',
+        '--config.optimizer.weight_decay=0.05',
+        '--config.optimizer.clip_norm=1.0',
+        '--config.label_smoothing=0.1',
+        '--config.train_metrics=after_epoch',
         '--config.num_epochs=4',
         '--config.num_cpu_devices=2',
         # A checkpoint every 0.15 s as well as after every epoch.

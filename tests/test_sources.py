@@ -366,3 +366,9 @@ def test_package_that_is_damaged_names_all_three_ways(tmp_path, monkeypatch):
         sources.obtain(NOWHERE, epath.Path(tmp_path / 'data'), log.append)
     assert 'dpkg-deb' in log[-1]
     assert not list((tmp_path / 'data').glob('packages/*'))
+
+
+def test_a_data_set_that_no_one_serves_names_the_ways_there_are(tmp_path):
+    spec = dataclasses.replace(FASHION_MNIST, url=None, package=None)
+    with pytest.raises(UserError, match=r'Do one of these: \(1\) put the four IDX'):
+        sources.obtain(spec, epath.Path(tmp_path), lambda message: None)

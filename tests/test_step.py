@@ -234,14 +234,39 @@ def test_a_dropout_rate_is_an_input_of_the_step(small_config, dataset, devices):
     assert abs(losses[0] - without) > 1e-3
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean():
-    x = jnp.ones((200, 500))
+def test_the_state_is_one_where_devices_normalise_alone(small_config, devices):
+    """Each device has its own statistics; the state holds their mean, on all."""
+    small_config.model.name = 'tests.nets:LonelyNet'
+    experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
+    order = experiment.epoch_order(0)
+    images, labels = experiment.dataset.split('train[:640]')
+    state, _ = experiment.train_call(1)(
+        experiment.create_state(),
+        experiment.hyperparameters,
+        experiment.place(images, labels),
+        experiment.group.replicate(np.int32(0)),
+        order,
+    )
+    mean = state.batch_stats['BatchNorm_0']['mean']
+    copies = [np.asarray(shard.data) for shard in mean.addressable_shards]
+    np.testing.assert_array_equal(*copies)
+    batch = images[np.asarray(order[:, 0]).reshape(-1)].reshape(64, -1) / 255
+    np.testing.assert_allclose(copies[0], 0.01 * batch.mean(0), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_dropout_drops_its_share_and_keeps_the_mean(dtype):
+    x = jnp.ones((200, 500), dtype)
     rngs = {'dropout': jax.random.key(0)}
-    for rate in (0.0, 0.25, jnp.float32(0.5)):
+    for rate in (0.0, 0.001, 0.3, 0.999, jnp.float32(0.5)):
         y = Dropout(rate).apply({}, x, train=True, rngs=rngs)
+        assert y.dtype == dtype
         kept = y != 0
         # Five standard deviations of a mean of 100,000 draws.
         assert abs(float(kept.mean()) - (1 - rate)) <= 5 * 0.5 / 100_000**0.5
-        np.testing.assert_allclose(y[kept], 1 / (1 - rate), rtol=1e-6)
+        scale = np.float32(y[kept])
+        tolerance = 1e-2 if dtype == jnp.bfloat16 else 1e-5
+        expected = 1 / (1 - np.float32(rate))
+        np.testing.assert_allclose(scale, expected, rtol=tolerance)
     assert not np.array_equal(kept[0], kept[1])
     np.testing.assert_array_equal(Dropout(0.5).apply({}, x, train=False), x)

@@ -1,7 +1,9 @@
 """Random changes to training images, on the device, composed from the config.
 
 An operation maps one image and a key to an image; keys come from the example's
-position in the global batch, so results do not depend on the number of devices.
+position in the global batch, so results do not depend on the number of devices. To add
+one, write a function of (key, image) and keyword arguments, each with a default of the
+type that the config must give, and add a line to `OPERATIONS`.
 """
 
 import functools

@@ -1,4 +1,8 @@
-"""What is known about each data set before its files are read."""
+"""What is known about each data set before its files are read.
+
+To add one of IDX files: a `DatasetSpec` here, its name in `_SPECS`, and, if a server
+has it, the sizes and SHA-256 of the compressed files in checksums.tsv.
+"""
 
 import dataclasses
 from collections.abc import Sequence

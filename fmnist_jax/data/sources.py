@@ -49,12 +49,16 @@ def obtain(
             return found, description
         except (_NotServed, UserError) as error:
             log(f'data: {error}')
+    ways = (
+        spec.url and f'let this machine reach {spec.url}',
+        spec.package and f'on Debian or Ubuntu: apt-get install {spec.package}',
+        'put the four IDX files into a folder and name it with '
+        '--config.data.idx_dir=FOLDER',
+    )
+    numbered = (f'({i}) {way}' for i, way in enumerate(filter(None, ways), start=1))
     raise UserError(
         f'no source of {spec.name} can be reached. Do one of these: '
-        f'(1) let this machine reach {spec.url}; '
-        f'(2) on Debian or Ubuntu: apt-get install {spec.package}; '
-        '(3) put the four IDX files into a folder and name it with '
-        '--config.data.idx_dir=FOLDER'
+        f'{"; ".join(numbered)}'
     )
 
 
@@ -76,6 +80,8 @@ def check(spec: DatasetSpec, found: IdxFiles) -> None:
 def _from_server(spec: DatasetSpec, data_dir: epath.Path) -> tuple[epath.Path, str]:
     import tensorflow_datasets as tfds  # noqa: PLC0415 - only for preparing
 
+    if spec.url is None:
+        raise _NotServed(f'{spec.name} has no server')
     urls = {name: f'{spec.url}{name}.gz' for name in FILE_NAMES.values()}
     # The download manager knows no time-out: ask first whether anyone answers.
     probe = urllib.request.Request(next(iter(urls.values())), method='HEAD')
@@ -107,6 +113,8 @@ def _from_server(spec: DatasetSpec, data_dir: epath.Path) -> tuple[epath.Path, s
 
 
 def _from_package(spec: DatasetSpec, data_dir: epath.Path) -> tuple[epath.Path, str]:
+    if spec.package is None:
+        raise _NotServed(f'{spec.name} is in no package')
     installed = epath.Path(spec.package_folder)
     unpacked = data_dir / 'packages' / spec.package
     if not installed.is_dir():

@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from flax import linen as nn
 from jaxtyping import PyTree
 
 from fmnist_jax.errors import UserError, explain
+from fmnist_jax.models.fields import dropout_rate_of, with_dropout_rate
 
 # More than one example, so that a model that loses the batch's dimension is found out.
 _BATCH = 2
@@ -47,7 +47,7 @@ def check_model(
         return logits
 
     def train(variables, dropout_rate, images):
-        logits, updates = _with_dropout_rate(model, dropout_rate).apply(
+        logits, updates = with_dropout_rate(model, dropout_rate).apply(
             variables,
             images,
             train=True,
@@ -59,16 +59,17 @@ def check_model(
 
     images = jax.ShapeDtypeStruct((_BATCH, *image_shape), jnp.float32)
     number = jax.ShapeDtypeStruct((), jnp.float32)
-    dropout_rate = jax.tree.map(lambda _: number, getattr(model, 'dropout_rate', ()))
-    refuse = _refuse_empty(name, image_shape)
-    with _told_in_one_line(model, name), nn.intercept_methods(_on_layers(refuse)):
-        variables = jax.eval_shape(init, images)
+    dropout_rate = jax.tree.map(lambda _: number, dropout_rate_of(model))
+    with _told_in_one_line(model, name):
+        try:
+            variables = jax.eval_shape(init, images)
+        except ZeroDivisionError as error:
+            # Initialisers divide by the number of a layer's inputs.
+            raise _empty_layer(called, image_shape) from error
         _check_collections(variables, called)
-        jaxpr = jax.make_jaxpr(_mapped(model, evaluate))(variables, images)
-        for operation in jaxpr.eqns:
-            for result in operation.outvars:
-                shape = getattr(result.aval, 'shape', ())
-                refuse(shape, f'{operation.primitive} makes')
+        if any(0 in leaf.shape for leaf in jax.tree.leaves(variables)):
+            raise _empty_layer(called, image_shape)
+        jax.eval_shape(_mapped(model, evaluate), variables, images)
         jax.eval_shape(_mapped(model, train), variables, dropout_rate, images)
 
 
@@ -128,13 +129,6 @@ def _check_batch_stats(before: PyTree, after: PyTree, called: str) -> None:
         )
 
 
-def _with_dropout_rate(model: nn.Module, dropout_rate: PyTree) -> nn.Module:
-    # The training step hands the rates over as arrays.
-    if not hasattr(model, 'dropout_rate'):
-        return model
-    return model.clone(dropout_rate=dropout_rate)
-
-
 def _mapped(model: nn.Module, function: Callable) -> Callable:
     """Over the axis that the model expects, of one device, if it expects one.
 
@@ -154,44 +148,12 @@ def _mapped(model: nn.Module, function: Callable) -> Callable:
     return mapped
 
 
-def _refuse_empty(name: str, image_shape: tuple[int, int, int]) -> Callable:
-    """A function of an array's shape and of what makes it, for arrays in a model."""
-
-    def refuse(shape: tuple[int, ...], what: str) -> None:
-        if 0 not in shape:
-            return
-        problem = f'{what} an empty array {list(shape)}'
-        if len(shape) > 2 and 0 not in shape[:-1]:
-            raise UserError(f'model {name!r}: {problem}; it has no features')
-        height, width, _ = image_shape
-        raise UserError(
-            f'model {name!r}: images of {height}x{width} pixels are too small for it: '
-            f'{problem}'
-        )
-
-    return refuse
-
-
-def _on_layers(refuse: Callable) -> Callable:
-    """An interceptor of Flax methods that looks at what goes into layers and comes out.
-
-    Many an initialiser divides by the number of inputs before an operation sees them.
-    """
-
-    def intercept(function, arguments, keywords, context):
-        layer = context.module.name or type(context.module).__name__
-        for x in _arrays((arguments, keywords)):
-            refuse(x.shape, f'{layer} is given')
-        result = function(*arguments, **keywords)
-        for x in _arrays(result):
-            refuse(x.shape, f'{layer} makes')
-        return result
-
-    return intercept
-
-
-def _arrays(tree: PyTree) -> list[jax.Array]:
-    return [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+def _empty_layer(called: str, image_shape: tuple[int, int, int]) -> UserError:
+    height, width, _ = image_shape
+    return UserError(
+        f'{called}: a layer has no inputs or no features: images of {height}x{width} '
+        'pixels are too small for it, or one of its fields is 0'
+    )
 
 
 @contextlib.contextmanager
@@ -203,16 +165,10 @@ def _told_in_one_line(model: nn.Module, name: str) -> Iterator[None]:
         raise
     except Exception as error:
         problem = explain(error, type(model).__module__)
-        if _is_flax_dropout_of_array(error):
+        is_traced = isinstance(error, jax.errors.ConcretizationTypeError)
+        if is_traced and jax.tree.leaves(dropout_rate_of(model)):
             problem += (
-                '; dropout_rate is an array in training, which '
-                'fmnist_jax.models.layers.Dropout takes and nn.Dropout does not'
+                '; dropout_rate is an array in training: fmnist_jax.models.layers.'
+                'Dropout takes one, nn.Dropout and `if` do not'
             )
         raise UserError(f'model {name!r}: {problem}') from error
-
-
-def _is_flax_dropout_of_array(error: Exception) -> bool:
-    frames = traceback.walk_tb(error.__traceback__)
-    modules = {frame.f_globals.get('__name__') for frame, _ in frames}
-    is_traced = isinstance(error, jax.errors.ConcretizationTypeError)
-    return is_traced and nn.Dropout.__module__ in modules

@@ -151,9 +151,11 @@ class Dropout(nn.Module):
             positions += jax.lax.axis_index(self.axis_name) * len(x)
         key = self.make_rng('dropout')
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, positions)
-        keep = 1 - jnp.asarray(self.rate, x.dtype)
+        # In bfloat16, 1 - rate and the numbers drawn would have 8 bits.
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        keep = 1 - jnp.asarray(self.rate, wide)
         masks = jax.vmap(lambda k: jax.random.bernoulli(k, keep, x.shape[1:]))(keys)
-        return jnp.where(masks, x / keep, jnp.zeros_like(x))
+        return jnp.where(masks, x / keep.astype(x.dtype), jnp.zeros_like(x))
 
 
 def check_dropout_rates(

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -34,7 +33,8 @@ def import_model(name: str) -> Callable[..., nn.Module]:
     model_class = class_of(factory)
     if not (isinstance(model_class, type) and issubclass(model_class, nn.Module)):
         raise UserError(
-            f'model {name!r} is not a flax.linen.Module class but {_kind(model_class)}'
+            f'model {name!r} is not a flax.linen.Module class but '
+            f'{" ".join(repr(model_class).split())}'
         )
     return factory
 
@@ -55,17 +55,3 @@ def _import_module(name: str, module_name: str) -> ModuleType:
         else:
             problem = explain(error, module_name)
         raise UserError(f'model {name!r} cannot be imported: {problem}') from error
-
-
-def _kind(thing: Any) -> str:
-    """What something is that should be a Linen module's class."""
-    if isinstance(thing, nn.Module):
-        return f'a {type(thing).__name__} already made; name its class'
-    if inspect.isroutine(thing):
-        return 'a function; name a class'
-    if not isinstance(thing, type):
-        return f'a {type(thing).__name__}'
-    # By its name: importing flax.nnx takes 0.4 s.
-    if any(base.__module__.startswith('flax.nnx') for base in thing.__mro__):
-        return 'a flax.nnx.Module class; write it with flax.linen'
-    return 'another class; derive it from flax.linen.Module'

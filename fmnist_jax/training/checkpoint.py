@@ -168,8 +168,8 @@ class Checkpoints:
                 )
             if best is None:
                 raise UserError(
-                    f'{self.folder} holds no checkpoint from the end of an epoch yet; '
-                    'use --checkpoint=last, or train on'
+                    f'{self.folder} holds no checkpoint from the end of an epoch yet, '
+                    'so none is the best; train on, or name another'
                 )
             step = best
         elif which.isdigit():

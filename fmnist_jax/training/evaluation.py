@@ -8,6 +8,7 @@ from etils import epath
 
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log, per_class_table
 from fmnist_jax.reporting.metrics import classification_report
 from fmnist_jax.training import experiment as experiment_lib
@@ -56,6 +57,11 @@ def evaluate(
     examples = experiment.place(images, labels)
     predict = experiment.make_predict()
     log_probabilities = predict(state.params, state.batch_stats, examples)
+    if not np.isfinite(log_probabilities).all():
+        raise UserError(
+            f'the checkpoint of step {step} gives probabilities that are not finite on '
+            f'the {split} split; try another with --checkpoint'
+        )
     labels = labels.astype(np.int64)
     metrics = {
         'split': split,

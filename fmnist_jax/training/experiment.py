@@ -17,6 +17,7 @@ from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded
 from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.models import create_model
 from fmnist_jax.models.check import check_model
+from fmnist_jax.models.fields import dropout_rate_of
 from fmnist_jax.training import parallel
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.optimizers import OPTIMIZERS
@@ -203,11 +204,13 @@ def build(
             f'batch_size {config.batch_size} is more than the {num_train} examples of '
             f'data.train_split {config.data.train_split!r}'
         )
-    hyperparameters = Hyperparameters.create(
-        config, steps_per_epoch, precision.param, getattr(model, 'dropout_rate', ())
-    )
-    _check_numbers(config, hyperparameters)
+    dropout_rate = dropout_rate_of(model)
+    _check_dropout_rate(config.model.name, dropout_rate)
     check_model(model, config.model.name, dataset.image_shape, dataset.num_classes)
+    hyperparameters = Hyperparameters.create(
+        config, steps_per_epoch, precision.param, dropout_rate
+    )
+    _check_durations(config, hyperparameters)
     group = group or parallel.DeviceGroup.for_batch(config.batch_size)
     return Experiment(
         config=config,
@@ -248,11 +251,11 @@ def _check_names(config: ConfigDict) -> None:
             'data and the devices'
         )
     # Whether the model exists is known before the data say how many classes it has.
-    create_model(num_classes=1, **config.model)
+    create_model(num_classes=2, **config.model)
 
 
-def _check_numbers(config: ConfigDict, h: Hyperparameters) -> None:
-    """Checks numbers that follow from the data or the model as well."""
+def _check_durations(config: ConfigDict, h: Hyperparameters) -> None:
+    """Checks durations against the length of the run."""
     if h.warmup_steps >= h.total_steps:
         raise UserError(
             f'optimizer.warmup {config.optimizer.warmup!r} is {h.warmup_steps:.0f} '
@@ -264,9 +267,12 @@ def _check_numbers(config: ConfigDict, h: Hyperparameters) -> None:
             f'optimizer.decay_every {config.optimizer.decay_every!r} is less than a '
             'step'
         )
-    for rate in jax.tree.leaves(h.dropout_rate):
-        if not 0 <= rate < 1:
+
+
+def _check_dropout_rate(name: str, dropout_rate: PyTree) -> None:
+    for rate in jax.tree.leaves(dropout_rate):
+        if not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise UserError(
-                f'dropout_rate of model {config.model.name!r} must be at least 0 and '
-                f'below 1, not {rate:g}'
+                f'dropout_rate of model {name!r} must be numbers of at least 0 and '
+                f'below 1, not {rate!r}'
             )

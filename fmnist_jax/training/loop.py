@@ -68,9 +68,11 @@ class Trainer:
         experiment = self._experiment
         self._startup = startup
         first = int(state.step) // experiment.steps_per_epoch
-        for epoch in range(first, experiment.config.num_epochs):
-            state, record = self._run_epoch(epoch, state, record)
-        self._profiler.close(state)
+        try:
+            for epoch in range(first, experiment.config.num_epochs):
+                state, record = self._run_epoch(epoch, state, record)
+        finally:
+            self._profiler.close()
         return state, record
 
     def _run_epoch(
@@ -120,7 +122,7 @@ class Trainer:
         """Trains up to step `end`, or until a checkpoint is due.
 
         Returns:
-          The state, and the seconds that the devices took, without compilation.
+          The state, and the seconds that it took, without compilation and profiling.
         """
         step = int(state.step)
         pending: collections.deque[Progress] = collections.deque()
@@ -129,7 +131,7 @@ class Trainer:
             num_steps = min(self._experiment.steps_per_call, end - step)
             call, compiled = self._compiled(num_steps, state, inputs)
             started += compiled
-            self._profiler.before_call(num_steps, state)
+            started += self._profiler.before_call(num_steps, state)
             called = time.perf_counter()
             state, progress = call(state, *inputs)
             step += num_steps
@@ -201,10 +203,10 @@ class Trainer:
     def _finish_epoch(self, epoch: int, state: TrainState, record: Record) -> Record:
         """Measures, writes and tells what an epoch came to."""
         step, seconds = int(state.step), record.epoch_seconds
-        validation = self._score(state, self._validation)
-        if not math.isfinite(validation['loss']):
-            raise self._divergence(step)
         train = self._train_metrics(state)
+        validation = self._score(state, self._validation)
+        if not math.isfinite(train['loss'] + validation['loss']):
+            raise self._divergence(step)
         start: dict[str, Any] = {'epoch': epoch + 1, 'step': step}
         speed = self._experiment.images_per_epoch / seconds
         timing = {'seconds': seconds, 'images_per_second': speed}

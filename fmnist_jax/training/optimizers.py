@@ -1,7 +1,7 @@
 """Optimizers whose numbers are array inputs.
 
 To add one, write a function and add a line to `OPTIMIZERS`; a number of its own is a
-field of `Hyperparameters` and of the config.
+field of `Hyperparameters`, of configs/default.py and of the checks in config.py.
 """
 
 from types import MappingProxyType

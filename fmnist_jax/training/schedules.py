@@ -1,6 +1,7 @@
 """Learning-rate schedules: the rate of each update, from array hyper-parameters.
 
-To add one, write a function and add a line to `SCHEDULES`.
+To add one, write a function and add a line to `SCHEDULES`; a number of its own is a
+field of `Hyperparameters`, of configs/default.py and of the checks in config.py.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,8 @@ def _cosine(step: Number, h: Hyperparameters) -> Number:
 
 
 def _one_cycle(step: Number, h: Hyperparameters) -> Number:
-    # Smith & Topin (2018), https://arxiv.org/abs/1708.07120, by halves of a cosine.
+    # Smith & Topin (2018), https://arxiv.org/abs/1708.07120, by halves of a cosine, as
+    # optax.cosine_onecycle_schedule.
     progress = step / h.total_steps
     start = 1 / _ONE_CYCLE_START
     end = start / _ONE_CYCLE_END

@@ -18,6 +18,7 @@ from fmnist_jax.data.batches import (
     normalize,
     stream_key,
 )
+from fmnist_jax.models.fields import with_dropout_rate
 from fmnist_jax.training.hyperparameters import Hyperparameters, Number
 from fmnist_jax.training.optimizers import make_optimizer
 from fmnist_jax.training.parallel import AXIS, sum_over_devices
@@ -102,7 +103,8 @@ def train_step(
     images = functions.augment(example_keys(h.seed, state.step, positions), images)
     images = normalize(images, functions.normalization, functions.precision.compute)
     dropout_key = jax.random.fold_in(stream_key(h.seed, 'dropout'), state.step)
-    functions = _with_dropout_rate(functions, h)
+    model = with_dropout_rate(functions.model, h.dropout_rate)
+    functions = dataclasses.replace(functions, model=model)
 
     def loss_function(params):
         logits, batch_stats = _apply(
@@ -120,9 +122,14 @@ def train_step(
     gradients, (loss, correct, batch_stats) = jax.grad(loss_function, has_aux=True)(
         state.params
     )
-    loss, correct, gradients = sum_over_devices((loss, correct, gradients))
-    batch = len(indices) * jax.lax.axis_size(AXIS)
+    num_devices = jax.lax.axis_size(AXIS)
+    batch = len(indices) * num_devices
+    loss, correct, gradients, batch_stats = sum_over_devices(
+        (loss, correct, gradients, batch_stats)
+    )
     gradients = jax.tree.map(lambda g: g / batch, gradients)
+    # The same on all devices already, where the model has averaged over them itself.
+    batch_stats = jax.tree.map(lambda x: x / num_devices, batch_stats)
 
     rate = learning_rate(functions.schedule, state.step, h)
     optimizer = make_optimizer(functions.optimizer_name, rate, h)
@@ -142,14 +149,6 @@ def train_step(
         ),
         bad_step=jnp.where((state.bad_step == 0) & bad_now, new_step, state.bad_step),
     )
-
-
-def _with_dropout_rate(functions: StepFunctions, h: Hyperparameters) -> StepFunctions:
-    """With the model's field `dropout_rate`, if it has one, as array inputs."""
-    if not hasattr(functions.model, 'dropout_rate'):
-        return functions
-    model = functions.model.clone(dropout_rate=h.dropout_rate)
-    return dataclasses.replace(functions, model=model)
 
 
 def _cross_entropy(

@@ -40,7 +40,10 @@ def start_from(
     if not folder.is_dir():
         raise UserError(f'init_from: there is no work folder {folder}')
     checkpoints = Checkpoints(folder)
-    step = checkpoints.find('best', log)
+    try:
+        step = checkpoints.find('best', log)
+    except UserError as error:
+        raise UserError(f'init_from: {error}') from error
     there = flatten_dict(checkpoints.read_variables(step))
     drawn = {'params': state.params, 'batch_stats': state.batch_stats}
     here = flatten_dict(drawn)
@@ -76,7 +79,7 @@ def _misfits(here: _Arrays, there: _Arrays) -> dict[str, str]:
 
 
 def _layer(path: tuple[str, ...]) -> str:
-    return '/'.join(path[1:-1])
+    return '/'.join(path[1:-1]) or '(the model itself)'
 
 
 def _shape(arrays: Mapping, path: tuple[str, ...]) -> str:

@@ -1,0 +1,32 @@
+"""A small model with everything in it, for whole runs."""
+
+import jax
+from flax import linen as nn
+
+from fmnist_jax.models.layers import Dropout, flatten
+
+
+class DropoutNet(nn.Module):
+    """Convolution, BatchNorm and dropout: what has state or draws random numbers."""
+
+    num_classes: int
+    dropout_rate: float | jax.Array = 0.3
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.Conv(8, (5, 5), strides=2)(images)
+        x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name)(x)
+        x = Dropout(self.dropout_rate, self.axis_name)(nn.relu(x), train=train)
+        return nn.Dense(self.num_classes)(flatten(x))
+
+
+class LonelyNet(nn.Module):
+    """BatchNorm that knows of no other device."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.BatchNorm(use_running_average=not train)(flatten(images))
+        return nn.Dense(self.num_classes)(x)

@@ -1,0 +1,131 @@
+"""Tables and claims are what the committed runs make them."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import tinyvgg
+from fmnist_jax import config as config_lib
+from results import keep, tables
+from tests.conftest import ROOT
+
+RUNS = ROOT / 'results' / 'runs'
+RUN_FOLDERS = sorted(path.parent for path in RUNS.rglob('config.json'))
+FILES = tables.files(ROOT)
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_page_is_what_the_runs_make_it(path):
+    assert tables.render(path.read_text(), RUNS) == path.read_text()
+
+
+def test_there_are_pages_with_tables_and_claims():
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in FILES}
+    assert '<!-- table: seeds tinyvgg -->' in texts['results/README.md']
+    assert '<!-- table: trials ' in texts['results/README.md']
+    assert 'Measured (results/runs/tinyvgg):' in texts['configs/tinyvgg.py']
+
+
+def test_the_headline_follows_from_the_confusion_matrices():
+    """Means and standard deviations by NumPy, from what evaluation counted."""
+    accuracies = []
+    for path in sorted((RUNS / 'tinyvgg').glob('*/eval/test/metrics.json')):
+        matrix = np.array(json.loads(path.read_text())['confusion_matrix'])
+        assert matrix.sum() == 10_000
+        accuracies.append(100 * np.trace(matrix) / 10_000)
+    assert len(accuracies) == 5
+    text = f'{np.mean(accuracies):.2f} ± {np.std(accuracies, ddof=1):.2f} %'
+    for name in ('README.md', 'results/README.md', 'configs/tinyvgg.py'):
+        assert text in (ROOT / name).read_text(), name
+
+
+@pytest.mark.parametrize('folder', RUN_FOLDERS, ids=lambda p: str(p.relative_to(RUNS)))
+def test_a_kept_run_is_whole(folder):
+    lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
+    config = json.loads((folder / 'config.json').read_text())
+    epochs = [x['epoch'] for x in lines if x['split'] == 'validation']
+    assert epochs == list(range(1, config['num_epochs'] + 1))
+    provenance = json.loads((folder / 'provenance.json').read_text())
+    assert re.fullmatch('[0-9a-f]{40}', provenance['git_commit'])
+
+
+def test_the_headline_is_of_the_recipe_that_the_config_holds():
+    """The kept runs are those of configs/tinyvgg.py as it stands, but for the seed."""
+    recipe = config_lib.to_dict(tinyvgg.get_config())
+    seeds = set()
+    for run in tables.read_group(RUNS, 'tinyvgg'):
+        kept = json.loads((RUNS / 'tinyvgg' / run.name / 'config.json').read_text())
+        changed = config_lib.changed_fields(kept, recipe, may_extend=False)
+        assert all(field.startswith('seed ') for field in changed), changed
+        seeds.add(kept['seed'])
+        assert run.evaluations['test']['checkpoint_step'] == run.best['step']
+    assert seeds == {0, 1, 2, 3, 4}
+
+
+def test_another_figure_makes_another_table(tmp_path):
+    runs = tmp_path / 'runs'
+    shutil.copytree(RUNS / 'tinyvgg', runs / 'tinyvgg')
+    page = (ROOT / 'results' / 'README.md').read_text()
+    page = page[page.index('<!-- table: seeds tinyvgg') :]
+    page = page[: page.index('<!-- end of table -->') + 21]
+    assert tables.render(page, runs) == page
+    path = next((runs / 'tinyvgg').glob('*/eval/test/metrics.json'))
+    metrics = json.loads(path.read_text())
+    metrics['accuracy'] = 0.5
+    path.write_text(json.dumps(metrics))
+    changed = tables.render(page, runs)
+    assert changed != page
+    assert '| 50.00 % |' in changed
+
+
+def test_check_names_what_is_stale(tmp_path):
+    for name in ('results', 'configs', 'fmnist_jax'):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    shutil.copyfile(ROOT / 'README.md', tmp_path / 'README.md')
+    command = (sys.executable, '-m', 'results.tables', '--check')
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / 'results' / 'README.md'
+    text = page.read_text()
+    page.write_text(text.replace('mean ± std', 'median'))
+    done = subprocess.run(
+        command, cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert 'results/README.md' in done.stderr
+    subprocess.run(command[:-1], cwd=tmp_path, check=True, capture_output=True)
+    assert page.read_text() == text
+
+
+def test_the_small_files_of_a_run_are_kept(tmp_path):
+    source = RUN_FOLDERS[0]
+    workdir = tmp_path / 'run'
+    shutil.copytree(source, workdir)
+    (workdir / 'checkpoints').mkdir()
+    (workdir / 'checkpoints' / 'large').write_text('x')
+    keep.keep(workdir, tmp_path / 'kept')
+    kept = {
+        p.relative_to(tmp_path / 'kept'): p.read_bytes()
+        for p in (tmp_path / 'kept').rglob('*')
+        if p.is_file()
+    }
+    assert Path('metrics.jsonl') in kept
+    assert kept == {
+        p.relative_to(source): p.read_bytes() for p in source.rglob('*') if p.is_file()
+    }
+
+
+def test_what_is_no_run_is_not_kept(tmp_path):
+    command = (sys.executable, '-m', 'results.keep', '--to=x', str(tmp_path))
+    done = subprocess.run(
+        command, cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith('error: ')
+    assert not (RUNS / 'x').exists()

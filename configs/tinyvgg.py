@@ -3,8 +3,9 @@
     ./launch.sh
 
 Measured (results/runs/tinyvgg):
-
-What else was tried is in results/README.md.
+test accuracy 91.63 ± 0.19 %, at the epoch of the best validation accuracy (92.38 ± 0.18
+%); seeds 0, 1, 2, 3, 4. 7,740 parameters, 16 epochs. The fastest of the runs trained
+for 5 min 43 s, on 2 cores of Intel(R) Xeon(R) Processor (2,695 images/s).
 """
 
 from ml_collections import ConfigDict

@@ -75,6 +75,11 @@ class Run:
         return max(self.lines('validation'), key=lambda line: line['accuracy'])
 
     @property
+    def devices(self) -> dict[str, Any]:
+        """Their `number`, `platform` and `kind`."""
+        return self.provenance['devices']
+
+    @property
     def seconds(self) -> float:
         """Time spent training, without compilation and evaluation."""
         return sum(line['seconds'] for line in self.lines('train'))
@@ -112,13 +117,14 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def seeds_table(runs: Sequence[Run]) -> str:
     """A row for each run of a recipe, and their mean."""
-    header = ('run', 'epoch', 'validation', 'test', 'training', 'images/s')
+    header = ('run', 'epoch', 'validation', 'test', 'devices', 'training', 'images/s')
     rows = [
         (
             f'`{run.name}`',
             run.best['epoch'],
             f'{100 * run.best["accuracy"]:.2f} %',
             f'{100 * run.evaluations["test"]["accuracy"]:.2f} %',
+            f'{run.devices["number"]} x {run.devices["kind"]}',
             _duration(run.seconds),
             f'{run.images_per_second:,.0f}',
         )
@@ -129,10 +135,26 @@ def seeds_table(runs: Sequence[Run]) -> str:
         '',
         f'**{_spread([run.best["accuracy"] for run in runs])}**',
         f'**{_spread([run.evaluations["test"]["accuracy"] for run in runs])}**',
-        _duration(statistics.mean(run.seconds for run in runs)),
-        f'{statistics.mean(run.images_per_second for run in runs):,.0f}',
+        '',
+        '',
+        '',
     )
     return _markdown(header, [*rows, mean])
+
+
+def headline_table(runs: Sequence[Run]) -> str:
+    """A single row: the model, its size, its accuracy."""
+    test = [run.evaluations['test'] for run in runs]
+    row = (
+        f'`{runs[0].config["model.name"]}`',
+        f'{test[0]["num_parameters"]:,}',
+        runs[0].config['num_epochs'],
+        _spread([run.best['accuracy'] for run in runs]),
+        _spread([metrics['accuracy'] for metrics in test]),
+        len(runs),
+    )
+    header = ('model', 'parameters', 'epochs', 'validation', 'test', 'seeds')
+    return _markdown(header, [row])
 
 
 def trials_table(runs: Sequence[Run]) -> str:
@@ -178,27 +200,26 @@ def _cell(value: Any) -> str:
 
 
 TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = MappingProxyType(
-    {'seeds': seeds_table, 'trials': trials_table}
+    {'headline': headline_table, 'seeds': seeds_table, 'trials': trials_table}
 )
 
 
 def claim(runs: Sequence[Run]) -> str:
     """What a config's docstring says of its runs."""
     test = [run.evaluations['test']['accuracy'] for run in runs]
-    first = runs[0]
-    host, devices = first.provenance['host'], first.provenance['devices']
-    where = f'{host["cores"]} cores of {host["cpu"]}'
-    if devices['platform'] != 'cpu':
-        where = f'{devices["number"]} x {devices["kind"]}'
+    fastest = min(runs, key=lambda run: run.seconds)
+    host, devices = fastest.provenance['host'], fastest.devices
+    where = f'{devices["number"]} x {devices["kind"]}'
+    if devices['platform'] == 'cpu':
+        where = f'{host["cores"]} cores of {host["cpu"]}'
     seeds = ', '.join(str(run.config['seed']) for run in runs)
     return (
         f'test accuracy {_spread(test)}, at the epoch of the best validation accuracy '
         f'({_spread([run.best["accuracy"] for run in runs])}); seeds {seeds}. '
-        f'{first.evaluations["test"]["num_parameters"]:,} parameters, '
-        f'{first.config["num_epochs"]} epochs, '
-        f'{_duration(statistics.mean(run.seconds for run in runs))} of training on '
-        f'{where} ({statistics.mean(run.images_per_second for run in runs):,.0f} '
-        'images/s).'
+        f'{fastest.evaluations["test"]["num_parameters"]:,} parameters, '
+        f'{fastest.config["num_epochs"]} epochs. The fastest of the runs trained for '
+        f'{_duration(fastest.seconds)}, on {where} '
+        f'({fastest.images_per_second:,.0f} images/s).'
     )
 
 

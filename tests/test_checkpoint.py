@@ -13,7 +13,7 @@ from etils import epath
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
 from fmnist_jax.training.checkpoint import Checkpoints, Record
-from fmnist_jax.training.optimizers import Hyperparameters
+from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.parallel import DeviceGroup, jit_once
 from fmnist_jax.training.state import TrainState, create_state
 
@@ -25,9 +25,7 @@ def line(step: int, accuracy: float, split: str = 'validation') -> dict:
 @pytest.fixture
 def state(small_config, devices) -> TrainState:
     """The state of a batch-normalised model with Adam, on two devices."""
-    hyperparameters = Hyperparameters.create(
-        small_config.optimizer, 0, 100, np.dtype('float32')
-    )
+    hyperparameters = Hyperparameters.create(small_config, 50, np.dtype('float32'))
     model = create_model('bn_cnn', num_classes=10)
 
     def create(hyperparameters):

@@ -9,6 +9,7 @@ import json
 import struct
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -317,6 +318,7 @@ def test_a_run_on_colour_images_names_their_classes(colour_config, tmp_path):
     )
     config.model.name = 'linear'
     config.batch_size, config.num_epochs = 24, 2
+    config.num_cpu_devices = jax.device_count()
     train_and_evaluate(config, tmp_path)
     metrics = evaluate(tmp_path)
     written = json.loads((tmp_path / 'eval' / 'test' / 'metrics.json').read_text())

@@ -2,8 +2,9 @@
 
 What stands between `<!-- table: KIND GROUP -->` and `<!-- end of table -->` in a page,
 and after `Measured (results/runs/GROUP):` in a config's docstring, is made from the
-small files of `results/runs/GROUP`; see `results/keep.py`. `--check` writes nothing and
-fails if a file is not what it would be.
+small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kind `peers` is
+a file that `benchmarks.peers` wrote. `--check` writes nothing and fails if a file is
+not what it would be.
 """
 
 import argparse
@@ -199,6 +200,27 @@ def _cell(value: Any) -> str:
     return ', '.join(calls) or 'none'
 
 
+def peers_table(report: Mapping[str, Any]) -> str:
+    """A row for each workload of `benchmarks.peers`: images a second, and ratios."""
+    names = list(report['workloads'][0]['summary']['images_per_second'])
+    header = ('workload', *names, 'ours / best peer', 'lower quartile', 'useful work')
+    rows = []
+    for workload in report['workloads']:
+        summary = workload['summary']
+        speeds = summary['images_per_second']
+        ratio = summary['ratio_to_best_peer']
+        rows.append(
+            [
+                f'{workload["model"]}, {workload["batch_size"]}',
+                *(f'{speeds[name]:,.0f}' for name in names),
+                f'{ratio["median"]:.2f}',
+                f'{ratio["lower_quartile"]:.2f}',
+                f'{summary["useful_fraction"]:.2f}',
+            ]
+        )
+    return _markdown(header, rows)
+
+
 TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = MappingProxyType(
     {'headline': headline_table, 'seeds': seeds_table, 'trials': trials_table}
 )
@@ -227,6 +249,9 @@ def render(text: str, runs: Path) -> str:
     """A page or a config's source with its tables and claims made anew."""
 
     def table(match: re.Match) -> str:
+        if match['kind'] == 'peers':
+            report = json.loads((runs / match['group']).read_text())
+            return f'{match[1]}{peers_table(report)}{match[4]}'
         made = TABLES[match['kind']](read_group(runs, match['group']))
         return f'{match[1]}{made}{match[4]}'
 

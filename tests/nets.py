@@ -3,7 +3,8 @@
 import jax
 from flax import linen as nn
 
-from fmnist_jax.models.layers import Dropout, flatten
+from fmnist_jax.models.convolution import max_pool
+from fmnist_jax.models.layers import Conv, Dropout, flatten
 
 
 class DropoutNet(nn.Module):
@@ -15,7 +16,7 @@ class DropoutNet(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train):
-        x = nn.Conv(8, (5, 5), strides=2)(images)
+        x = max_pool(Conv(8, (3, 3))(images))
         x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name)(x)
         x = Dropout(self.dropout_rate, self.axis_name)(nn.relu(x), train=train)
         return nn.Dense(self.num_classes)(flatten(x))

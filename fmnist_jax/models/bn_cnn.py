@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from fmnist_jax.models.convolution import max_pool
 from fmnist_jax.models.layers import (
     flatten,
-    max_pool,
     torch_batch_norm,
     torch_conv,
     torch_dense,

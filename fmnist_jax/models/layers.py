@@ -16,7 +16,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from fmnist_jax.errors import UserError, unknown_name
+from fmnist_jax.models.convolution import conv_general_dilated
 from fmnist_jax.models.initializers import keras_kernel, torch_bias, torch_kernel
+
+# `nn.Conv`, fast on a CPU too.
+Conv = functools.partial(nn.Conv, conv_general_dilated=conv_general_dilated)
 
 
 def torch_conv(
@@ -25,10 +29,10 @@ def torch_conv(
     kernel_size: Sequence[int],
     **kwargs: Any,
 ) -> Float[Array, 'batch h2 w2 d']:
-    """`nn.Conv` drawn as `torch.nn.Conv2d` draws it."""
+    """`Conv` drawn as `torch.nn.Conv2d` draws it."""
     fan_in = math.prod(kernel_size) * x.shape[-1]
     bias_init = torch_bias(fan_in)
-    return nn.Conv(
+    return Conv(
         features, kernel_size, kernel_init=torch_kernel, bias_init=bias_init, **kwargs
     )(x)
 
@@ -45,8 +49,8 @@ def keras_conv(
     kernel_size: Sequence[int],
     **kwargs: Any,
 ) -> Float[Array, 'batch h2 w2 d']:
-    """`nn.Conv` drawn as `keras.layers.Conv2D` draws it."""
-    return nn.Conv(features, kernel_size, kernel_init=keras_kernel, **kwargs)(x)
+    """`Conv` drawn as `keras.layers.Conv2D` draws it."""
+    return Conv(features, kernel_size, kernel_init=keras_kernel, **kwargs)(x)
 
 
 def keras_dense(x: Float[Array, 'batch c'], features: int) -> Float[Array, 'batch d']:
@@ -112,11 +116,6 @@ def get_activation(name: str) -> Callable:
     if name not in _ACTIVATIONS:
         raise unknown_name('model.activation', name, _ACTIVATIONS)
     return _ACTIVATIONS[name]
-
-
-def max_pool(x: Float[Array, 'batch h w c']) -> Float[Array, 'batch h2 w2 c']:
-    """The largest of every 2x2 pixels; an odd last row or column is left out."""
-    return nn.max_pool(x, (2, 2), strides=(2, 2))
 
 
 def flatten(x: Float[Array, 'batch ...']) -> Float[Array, 'batch n']:

@@ -19,6 +19,7 @@ from fmnist_jax.models import create_model
 from fmnist_jax.models.check import check_model
 from fmnist_jax.models.fields import dropout_rate_of
 from fmnist_jax.training import parallel
+from fmnist_jax.training.chunks import Chunks, choose_chunks
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.optimizers import OPTIMIZERS
 from fmnist_jax.training.precision import get_precision
@@ -223,11 +224,21 @@ def build(
             normalization=Normalization(config.data.mean, config.data.std),
             augment=augment,
             precision=precision,
+            chunks=_chunks(config.batch_size, group, model, dataset),
         ),
         hyperparameters=group.replicate(hyperparameters),
         num_train=num_train,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def _chunks(
+    batch_size: int, group: parallel.DeviceGroup, model: nn.Module, dataset: Dataset
+) -> Chunks:
+    batch = batch_size // len(group)
+    if group.devices[0].platform == 'cpu':
+        return choose_chunks(model, dataset.image_shape, batch)
+    return Chunks(batch)
 
 
 def _check_names(config: ConfigDict) -> None:

@@ -19,6 +19,7 @@ from fmnist_jax.data.batches import (
     stream_key,
 )
 from fmnist_jax.models.fields import with_dropout_rate
+from fmnist_jax.training.chunks import Chunks, sum_over_chunks
 from fmnist_jax.training.hyperparameters import Hyperparameters, Number
 from fmnist_jax.training.optimizers import make_optimizer
 from fmnist_jax.training.parallel import AXIS, sum_over_devices
@@ -38,6 +39,7 @@ class StepFunctions:
       normalization: of pixels.
       augment: a function of keys [b] and images [b, h, w, c].
       precision: dtypes.
+      chunks: how a device's batch is divided.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class StepFunctions:
     normalization: Normalization
     augment: Augmentation
     precision: Precision
+    chunks: Chunks
 
 
 class Progress(NamedTuple):
@@ -106,7 +109,7 @@ def train_step(
     model = with_dropout_rate(functions.model, h.dropout_rate)
     functions = dataclasses.replace(functions, model=model)
 
-    def loss_function(params):
+    def loss_function(params, images, labels):
         logits, batch_stats = _apply(
             functions,
             params,
@@ -119,8 +122,12 @@ def train_step(
         correct = jnp.sum(logits.argmax(-1) == labels, dtype=losses.dtype)
         return smoothed.sum(), (losses.sum(), correct, batch_stats)
 
-    gradients, (loss, correct, batch_stats) = jax.grad(loss_function, has_aux=True)(
-        state.params
+    gradient_function = jax.grad(loss_function, has_aux=True)
+    gradients, (loss, correct, batch_stats) = sum_over_chunks(
+        lambda *chunk: gradient_function(state.params, *chunk),
+        functions.chunks,
+        images,
+        labels,
     )
     num_devices = jax.lax.axis_size(AXIS)
     batch = len(indices) * num_devices

@@ -151,7 +151,7 @@ class _Contest:
         seconds, most = self._settings.seconds, self._facts['steps_per_epoch']
         process.call('time', steps=1)
         asked, taken = 1, 0.0
-        while taken < seconds / 4 and asked < most:
+        while taken < seconds / 2 and asked < most:
             asked = min(2 * asked, most)
             steps, taken = process.call('time', steps=asked)
         return min(math.ceil(steps * seconds / taken), most)

@@ -398,9 +398,13 @@ def test_this_project_is_measured_alone(tmp_path):
 
 
 INTERRUPTED = """
+import signal
 from benchmarks import lineup, peers
 from benchmarks.process import Entrant
 from fmnist_jax import cli
+
+# Where the tests run in the background of a shell, it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 endless = Entrant('ours', 'tests.fake_competitors:Endless')
 lineup.entrants = lambda peers, keras_python: [endless]

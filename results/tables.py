@@ -221,8 +221,19 @@ def peers_table(report: Mapping[str, Any]) -> str:
     return _markdown(header, rows)
 
 
-TABLES: Mapping[str, Callable[[Sequence[Run]], str]] = MappingProxyType(
-    {'headline': headline_table, 'seeds': seeds_table, 'trials': trials_table}
+def read_report(runs: Path, name: str) -> dict[str, Any]:
+    """A file that `benchmarks.peers` wrote."""
+    return json.loads((runs / name).read_text())
+
+
+# What reads a table's group, and what makes the table of it.
+TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
+    {
+        'headline': (read_group, headline_table),
+        'seeds': (read_group, seeds_table),
+        'trials': (read_group, trials_table),
+        'peers': (read_report, peers_table),
+    }
 )
 
 
@@ -249,10 +260,8 @@ def render(text: str, runs: Path) -> str:
     """A page or a config's source with its tables and claims made anew."""
 
     def table(match: re.Match) -> str:
-        if match['kind'] == 'peers':
-            report = json.loads((runs / match['group']).read_text())
-            return f'{match[1]}{peers_table(report)}{match[4]}'
-        made = TABLES[match['kind']](read_group(runs, match['group']))
+        read, make = TABLES[match['kind']]
+        made = make(read(runs, match['group']))
         return f'{match[1]}{made}{match[4]}'
 
     def sentence(match: re.Match) -> str:

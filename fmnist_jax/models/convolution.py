@@ -12,8 +12,8 @@ max-pool costs as much as a convolution. Here:
 - The gradient of the images is a convolution with the mirrored kernel.
 - The max-pool remembers which of its four pixels was the largest.
 
-Which of the two is used is chosen when a program is lowered for a platform. Measured
-in results/speed.md.
+Which of the two is used is chosen when a program is lowered for a platform. What was
+tried is in results/speed.md.
 """
 
 import functools
@@ -34,7 +34,7 @@ _FEW_IMAGES = 128
 # operations, and takes less time.
 _TILE = 2
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+_Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
@@ -54,7 +54,7 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
 
     That is: of few [batch, height, width, channel] images with [height, width, in, out]
     kernels of few channels, without strides, dilation and groups. To be handed to
-    `nn.Conv`.
+    `nn.Conv`. Arguments, result and errors are those of `lax.conv_general_dilated`.
     """
 
     def general(lhs, rhs):
@@ -101,12 +101,12 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _convolution(pads: Padding, precision: Any, images: Array, kernel: Array) -> Array:
+def _convolution(pads: _Padding, precision: Any, images: Array, kernel: Array) -> Array:
     return _forward(pads, precision, images, kernel)[0]
 
 
 def _forward(
-    pads: Padding, precision: Any, images: Array, kernel: Array
+    pads: _Padding, precision: Any, images: Array, kernel: Array
 ) -> tuple[Array, tuple[Array, Array]]:
     kernel_size, features = kernel.shape[:2], kernel.shape[3]
     patches, grid = _patches(images, kernel_size, pads)
@@ -120,7 +120,7 @@ def _forward(
 
 
 def _backward(
-    pads: Padding, precision: Any, kept: tuple[Array, Array], gradient: Array
+    pads: _Padding, precision: Any, kept: tuple[Array, Array], gradient: Array
 ) -> tuple[Array, Array]:
     patches, kernel = kept
     mirrored = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
@@ -141,7 +141,7 @@ _convolution.defvjp(_forward, _backward)
 
 
 def _patches(
-    images: Array, kernel_size: Sequence[int], pads: Padding
+    images: Array, kernel_size: Sequence[int], pads: _Padding
 ) -> tuple[Array, list[int]]:
     """What each tile of outputs is made of.
 

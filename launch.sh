@@ -52,6 +52,12 @@ find_accelerator() {
   fi
 }
 
+# Whether the system has a C compiler, for fmnist_jax/kernels.
+find_compiler() {
+  command -v "${CC:-cc}" >/dev/null || command -v gcc >/dev/null ||
+    command -v clang >/dev/null
+}
+
 make_venv() {
   local python=$1 extras=$2
   # Only what was made here is ever emptied.
@@ -78,6 +84,8 @@ make_venv() {
     --constraint constraints.txt --editable ".[$extras]" >"$venv.log" 2>&1 ||
     die "pip could not install what setup.cfg lists; see $venv.log"
   rm -f "$venv.log"
+  # What the first run would do; it says so itself if that fails.
+  "$venv/bin/python" -c 'from fmnist_jax.kernels import library; library.why_not()'
 }
 
 # Whether exactly this was installed, and its interpreter still runs.
@@ -90,7 +98,10 @@ set_up() {
   local accelerator extras stamp
   accelerator=$(find_accelerator)
   case $accelerator in
-    cpu) extras=test ;;
+    cpu)
+      extras=test
+      find_compiler || extras=test,compiler
+      ;;
     cuda | cuda12)
       extras=$accelerator,test
       say "found an NVIDIA GPU: using JAX for it (extra '$accelerator')"

@@ -92,7 +92,8 @@ def get_config() -> ConfigDict:
     # How it is carried out; what comes out is the same up to rounding.
     # Virtual CPU devices; None for the largest divisor of batch_size within the cores.
     config.num_cpu_devices = config_dict.placeholder(int)
-    # Updates a compiled call; None for 1 on a CPU and 128 on an accelerator.
+    # Updates a compiled call; None for 128 on an accelerator, and on a CPU for those of
+    # 1024 examples, or 1 if the model's convolutions are XLA's own.
     config.steps_per_call = config_dict.placeholder(int)
 
     config.checkpoint = ConfigDict()

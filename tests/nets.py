@@ -3,7 +3,7 @@
 import jax
 from flax import linen as nn
 
-from fmnist_jax.models.convolution import max_pool
+from fmnist_jax.kernels import max_pool
 from fmnist_jax.models.layers import Conv, Dropout, flatten
 
 

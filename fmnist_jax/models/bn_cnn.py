@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from fmnist_jax.models.convolution import max_pool
+from fmnist_jax.kernels import max_pool
 from fmnist_jax.models.layers import (
     flatten,
     torch_batch_norm,

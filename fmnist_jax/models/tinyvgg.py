@@ -4,7 +4,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from fmnist_jax.errors import unknown_name
-from fmnist_jax.models.convolution import max_pool
+from fmnist_jax.kernels import max_pool
 from fmnist_jax.models.layers import (
     flatten,
     get_activation,

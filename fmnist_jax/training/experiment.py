@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,11 +16,12 @@ from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.augmentation import make_augmentation
 from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded_order
 from fmnist_jax.errors import UserError, unknown_name
+from fmnist_jax.kernels import library
 from fmnist_jax.models import create_model
 from fmnist_jax.models.check import check_model
 from fmnist_jax.models.fields import dropout_rate_of
-from fmnist_jax.training import parallel
-from fmnist_jax.training.chunks import Chunks, choose_chunks
+from fmnist_jax.training import memory, parallel
+from fmnist_jax.training.chunks import choose_chunk, has_convolution
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.optimizers import OPTIMIZERS
 from fmnist_jax.training.precision import get_precision
@@ -28,10 +30,10 @@ from fmnist_jax.training.state import TrainState, create_state
 from fmnist_jax.training.step import StepFunctions, make_predict_call, make_train_call
 
 # Updates a call on an accelerator: the loop is on the device, so that its small
-# kernels wait for no Python. On a CPU, XLA runs convolutions in a loop at a third of
-# their speed (tinyvgg at batch 64: 700 against 1,600 images/s), and a call costs
-# little beside a step there: one update a call.
+# kernels wait for no Python. On a CPU, examples a call: Python takes a core from the
+# devices between two calls, and progress is shown after each.
 _STEPS_PER_CALL_ACCELERATOR = 128
+_EXAMPLES_PER_CALL_CPU = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +78,16 @@ class Experiment:
         """Updates a compiled call."""
         steps = self.config.steps_per_call
         if steps is None:
-            steps = 1 if self._on_cpu else _STEPS_PER_CALL_ACCELERATOR
+            steps = self._default_steps_per_call
         return min(steps, self.steps_per_epoch)
 
     @property
-    def _on_cpu(self) -> bool:
-        return self.group.devices[0].platform == 'cpu'
+    def _default_steps_per_call(self) -> int:
+        if not self.functions.in_loop:
+            return 1
+        if not _is_cpu(self.group):
+            return _STEPS_PER_CALL_ACCELERATOR
+        return max(1, _EXAMPLES_PER_CALL_CPU // self.config.batch_size)
 
     def create_state(self) -> TrainState:
         """A new state drawn from the seed, on the devices."""
@@ -109,7 +115,7 @@ class Experiment:
 
     def train_call(self, num_steps: int) -> Callable:
         """`make_train_call` mapped over the devices; the state's memory is reused."""
-        call = make_train_call(self.functions, num_steps, unroll=self._on_cpu)
+        call = make_train_call(self.functions, num_steps)
         return self.group.map(call, num_replicated=4, donate_argnums=(0,))
 
     def epoch_order(self, epoch: int) -> Int32[Array, 'devices steps local_batch']:
@@ -165,10 +171,11 @@ def configure_jax(config: ConfigDict) -> None:
     precision = get_precision(config.precision)
     if precision.param == np.float64:
         jax.config.update('jax_enable_x64', True)
+    memory.keep_freed_memory()
     parallel.configure_cpu_devices(config.num_cpu_devices, config.batch_size)
     if jax.config.jax_compilation_cache_dir is None:
-        folder = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-        jax.config.update('jax_compilation_cache_dir', f'{folder}/fmnist_jax/jax')
+        folder = os.fspath(library.cache_folder() / 'jax')
+        jax.config.update('jax_compilation_cache_dir', folder)
         jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 
 
@@ -224,7 +231,7 @@ def build(
             normalization=Normalization(config.data.mean, config.data.std),
             augment=augment,
             precision=precision,
-            chunks=_chunks(config.batch_size, group, model, dataset),
+            **_repetition(config, group, model, dataset.image_shape),
         ),
         hyperparameters=group.replicate(hyperparameters),
         num_train=num_train,
@@ -232,13 +239,24 @@ def build(
     )
 
 
-def _chunks(
-    batch_size: int, group: parallel.DeviceGroup, model: nn.Module, dataset: Dataset
-) -> Chunks:
-    batch = batch_size // len(group)
-    if group.devices[0].platform == 'cpu':
-        return choose_chunks(model, dataset.image_shape, batch)
-    return Chunks(batch)
+def _is_cpu(group: parallel.DeviceGroup) -> bool:
+    return group.devices[0].platform == 'cpu'
+
+
+def _repetition(
+    config: ConfigDict,
+    group: parallel.DeviceGroup,
+    model: nn.Module,
+    image_shape: tuple[int, int, int],
+) -> dict[str, Any]:
+    """How a device's program repeats: `chunk` and `in_loop` of `StepFunctions`."""
+    batch = config.batch_size // len(group)
+    if not _is_cpu(group):
+        return {'chunk': batch, 'in_loop': True}
+    dtype = get_precision(config.precision).compute
+    in_loop = not has_convolution(model, image_shape, batch, dtype)
+    chunk = choose_chunk(model, image_shape, batch, in_loop=in_loop)
+    return {'chunk': chunk, 'in_loop': in_loop}
 
 
 def _check_names(config: ConfigDict) -> None:

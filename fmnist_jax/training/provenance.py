@@ -12,6 +12,7 @@ import fmnist_jax
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
+from fmnist_jax.kernels import library
 from fmnist_jax.training.parallel import DeviceGroup, available_cores
 
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
@@ -60,6 +61,7 @@ def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
             'number': len(group),
             'platform': group.devices[0].platform,
             'kind': group.devices[0].device_kind,
+            'kernels': group.devices[0].platform == 'cpu' and library.are_available(),
         },
         'data': {
             'name': dataset.name,

@@ -19,7 +19,7 @@ from fmnist_jax.data.batches import (
     stream_key,
 )
 from fmnist_jax.models.fields import with_dropout_rate
-from fmnist_jax.training.chunks import Chunks, sum_over_chunks
+from fmnist_jax.training.chunks import sum_over_chunks
 from fmnist_jax.training.hyperparameters import Hyperparameters, Number
 from fmnist_jax.training.optimizers import make_optimizer
 from fmnist_jax.training.parallel import AXIS, sum_over_devices
@@ -39,7 +39,8 @@ class StepFunctions:
       normalization: of pixels.
       augment: a function of keys [b] and images [b, h, w, c].
       precision: dtypes.
-      chunks: how a device's batch is divided.
+      chunk: examples of a device's batch that are worked on at a time.
+      in_loop: whether chunks and steps are loops in the program, not a copy each.
     """
 
     model: nn.Module
@@ -48,7 +49,8 @@ class StepFunctions:
     normalization: Normalization
     augment: Augmentation
     precision: Precision
-    chunks: Chunks
+    chunk: int
+    in_loop: bool
 
 
 class Progress(NamedTuple):
@@ -125,7 +127,8 @@ def train_step(
     gradient_function = jax.grad(loss_function, has_aux=True)
     gradients, (loss, correct, batch_stats) = sum_over_chunks(
         lambda *chunk: gradient_function(state.params, *chunk),
-        functions.chunks,
+        functions.chunk,
+        functions.in_loop,
         images,
         labels,
     )
@@ -178,15 +181,12 @@ def _all_finite(tree: PyTree) -> Bool[Array, '']:
     )
 
 
-def make_train_call(
-    functions: StepFunctions, num_steps: int, *, unroll: bool
-) -> Callable:
+def make_train_call(functions: StepFunctions, num_steps: int) -> Callable:
     """Many steps in one call, to be mapped over the devices.
 
     Args:
       functions: what is static.
       num_steps: updates a call.
-      unroll: compile the steps one after another instead of a loop.
 
     Returns:
       A function of (state, hyperparameters, examples, epoch's first step, this
@@ -200,13 +200,13 @@ def make_train_call(
             indices = jax.lax.dynamic_index_in_dim(order, row, keepdims=False)
             return train_step(functions, state, hyperparameters, examples, indices)
 
-        if unroll:
-            for _ in range(num_steps):
-                state = next_state(state)
-        else:
+        if functions.in_loop:
             state, _ = jax.lax.scan(
                 lambda state, _: (next_state(state), None), state, length=num_steps
             )
+        else:
+            for _ in range(num_steps):
+                state = next_state(state)
         return state, Progress(state.step, state.sums, state.bad_step)
 
     return call

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
+from fmnist_jax.kernels import library
 from fmnist_jax.reporting.console import log, parameter_table
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
@@ -141,6 +142,8 @@ def _print_start(experiment: Experiment, state: TrainState, folder: epath.Path) 
     config = experiment.config
     log(parameter_table(state.params))
     log(f'devices: {experiment.group.describe()}, JAX {jax.__version__}')
+    if experiment.group.devices[0].platform == 'cpu' and (why := library.why_not()):
+        log(f"convolutions are XLA's own, several times slower: {why}")
     log(f'data: {experiment.dataset.name} from {experiment.dataset.source}')
     log(
         f'training: {experiment.num_train:,} examples, {config.num_epochs} epochs of '

@@ -1,0 +1,181 @@
+"""`lax.conv_general_dilated`, with kernels of this project's own on a CPU."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from fmnist_jax.kernels import library
+
+# Lanes of the widest vectors that kernels.c knows.
+_LANES = 16
+# With fewer images, most lanes would be empty.
+_FEWEST_IMAGES = 8
+# Of a kernel's gradient, products of rows with so many pixels are added up before sums
+# leave the registers: few, for the sake of the first-level cache.
+_PIXELS_AT_ONCE = 28
+
+_Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
+    lhs: Float[Array, 'n ...'],
+    rhs: Float[Array, '...'],
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Float[Array, 'n ...']:
+    """`lax.conv_general_dilated`, faster on a CPU where it is of the common kind.
+
+    That is: of at least 8 float32 images [batch, height, width, channel] with kernels
+    [height, width, in, out], without strides, dilation and groups. To be handed to
+    `nn.Conv`. Arguments, result and errors are those of `lax.conv_general_dilated`.
+    """
+
+    def general(lhs, rhs):
+        return lax.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            batch_group_count,
+            precision,
+            preferred_element_type,
+        )
+
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    ones = (*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ()))
+    is_common = (
+        lhs.ndim == 4
+        and has_kernels_for(lhs)
+        and numbers == ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+        and set(ones) == {1}
+        and feature_group_count == batch_group_count == 1
+        and preferred_element_type is None
+        and rhs.dtype == np.float32
+        and 0 not in lhs.shape + rhs.shape
+        and lhs.shape[3] == rhs.shape[2]
+    )
+    if not is_common:
+        return general(lhs, rhs)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], (1, 1), padding)
+    pads = tuple((int(low), int(high)) for low, high in padding)
+    if min(_size(lhs.shape[1:3], rhs.shape[:2], pads)) < 1:
+        return general(lhs, rhs)
+    return _convolution(general, pads, lhs, rhs)
+
+
+def has_kernels_for(images: Array) -> bool:
+    """Whether images are worth a kernel's while, and there are kernels.
+
+    Args:
+      images: [batch, height, width, channel]. Sizes that are left open, as an
+        exported program's may be, are left to XLA's own operations.
+    """
+    return (
+        images.dtype == np.float32
+        and all(isinstance(size, int) for size in images.shape)
+        and images.shape[0] >= _FEWEST_IMAGES
+        # What is compiled on a machine for its accelerators has no use for them.
+        and jax.default_backend() == 'cpu'
+        and library.are_available()
+    )
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _convolution(
+    general: Callable, pads: _Padding, images: Array, kernel: Array
+) -> Array:
+    fast = functools.partial(_call, 'convolution', pads)
+    return lax.platform_dependent(images, kernel, cpu=fast, default=general)
+
+
+def _forward(general: Callable, pads: _Padding, images: Array, kernel: Array):
+    return _convolution(general, pads, images, kernel), (images, kernel)
+
+
+def _backward(general: Callable, pads: _Padding, kept, gradient: Array):
+    def fast(images, kernel, gradient):
+        outer = tuple(
+            (width - 1 - low, width - 1 - high)
+            for (low, high), width in zip(pads, kernel.shape[:2], strict=True)
+        )
+        return (
+            _call('convolution_images_gradient', outer, gradient, kernel),
+            _call_kernel_gradient(pads, images, kernel, gradient),
+        )
+
+    def default(images, kernel, gradient):
+        return jax.vjp(general, images, kernel)[1](gradient)
+
+    return lax.platform_dependent(*kept, gradient, cpu=fast, default=default)
+
+
+_convolution.defvjp(_forward, _backward)
+
+
+def _call(name: str, pads: _Padding, images: Array, kernel: Array) -> Array:
+    """The convolution, or with the other name that of gradients of its result."""
+    *window, inputs, outputs = kernel.shape
+    if name == 'convolution_images_gradient':
+        inputs, outputs = outputs, inputs
+    size = _size(images.shape[1:3], window, pads)
+    rows = window[0] * (size[1] + window[1] - 1) * inputs + size[1] * outputs
+    result = jax.ShapeDtypeStruct((len(images), *size, outputs), images.dtype)
+    return _ffi_call(name, result, rows * _LANES + kernel.size, pads)(images, kernel)
+
+
+def _call_kernel_gradient(
+    pads: _Padding, images: Array, kernel: Array, gradient: Array
+) -> Array:
+    height, width = gradient.shape[1:3]
+    at_once = max(1, min(height, _PIXELS_AT_ONCE // width))
+    padded_width = width + kernel.shape[1] - 1
+    rows = (at_once + kernel.shape[0] - 1) * padded_width * images.shape[3]
+    gradient_rows = at_once * width * gradient.shape[3]
+    rows += gradient_rows + max(gradient_rows, padded_width * images.shape[3])
+    return _ffi_call(
+        'convolution_kernel_gradient',
+        jax.ShapeDtypeStruct(kernel.shape, kernel.dtype),
+        (rows + kernel.size) * _LANES,
+        pads,
+        at_once,
+    )(images, gradient)
+
+
+def _ffi_call(
+    name: str, result: Any, scratch_size: int, pads: _Padding, rows_at_once: int = 1
+) -> Callable:
+    """A kernel; the memory that it works in is a second result."""
+    scratch = jax.ShapeDtypeStruct((scratch_size + _LANES,), np.float32)
+    # A loop over the models of a `vmap`, each as fast as alone.
+    call = jax.ffi.ffi_call(
+        f'fmnist_jax_{name}', (result, scratch), vmap_method='sequential'
+    )
+    numbers = np.array([pads[0][0], pads[1][0], rows_at_once], np.int64)
+    return lambda *arrays: call(*arrays, numbers=numbers)[0]
+
+
+def _size(
+    sides: Sequence[int], window: Sequence[int], pads: _Padding
+) -> tuple[int, ...]:
+    """Height and width of the result."""
+    return tuple(
+        side + sum(pad) - width + 1
+        for side, width, pad in zip(sides, window, pads, strict=True)
+    )

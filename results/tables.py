@@ -221,8 +221,28 @@ def peers_table(report: Mapping[str, Any]) -> str:
     return _markdown(header, rows)
 
 
+def waits_table(report: Mapping[str, Any]) -> str:
+    """What `benchmarks.runs` measured, a line each."""
+    rows = []
+    for kind, starts in report['start'].items():
+        totals = [start['total'] for start in starts]
+        median = report['start_median'][kind]
+        spread = f'{min(totals):.1f} to {max(totals):.1f}'
+        rows.append(
+            [f'start to first call, {kind} caches', f'{median:.1f} s ({spread})']
+        )
+    for script, size in report['peak_bytes'].items():
+        rows.append([f'peak memory of `{script}`', f'{size / 1e9:.2f} GB'])
+    for size, seconds in report['epoch_seconds'].items():
+        rate = f'{int(size) / seconds:,.0f} images/s'
+        rows.append([f'epoch of {int(size):,} images', f'{seconds:.2f} s ({rate})'])
+    rate = report['prediction_images_per_second']
+    rows.append(['predictions of `evaluate`', f'{rate:,.0f} images/s'])
+    return _markdown(('what', 'measured'), rows)
+
+
 def read_report(runs: Path, name: str) -> dict[str, Any]:
-    """A file that `benchmarks.peers` wrote."""
+    """A file that a benchmark wrote."""
     return json.loads((runs / name).read_text())
 
 
@@ -233,6 +253,7 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'seeds': (read_group, seeds_table),
         'trials': (read_group, trials_table),
         'peers': (read_report, peers_table),
+        'waits': (read_report, waits_table),
     }
 )
 

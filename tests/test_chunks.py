@@ -36,7 +36,7 @@ def tinyvgg(**kwargs):
         (tinyvgg(), 125, 32),
         # One of 1 would leave nearly all lanes empty.
         (tinyvgg(), 33, 33),
-        (tinyvgg(), 97, 48),
+        (tinyvgg(), 97, 64),
         (create_model('linear', num_classes=10), 64, 32),
         # What the batch must be whole for: its statistics, random numbers.
         (tinyvgg(batch_norm=True), 64, 64),

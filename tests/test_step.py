@@ -1,5 +1,7 @@
 """The training step: the same whatever the number of devices, and against NumPy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +20,7 @@ def train(
     config: ConfigDict, devices: list[jax.Device], num_steps: int
 ) -> tuple[TrainState, list[float]]:
     """Trains on these devices; the state (as NumPy) and the loss of each step."""
+    config.steps_per_call = config.steps_per_call or 1
     experiment = experiment_lib.build(config, DeviceGroup(devices))
     state = experiment.create_state()
     examples = experiment.place(*experiment.dataset.split(config.data.train_split))
@@ -98,7 +101,7 @@ def test_many_steps_a_call_equal_one_a_call(small_config, devices):
 
 
 def test_a_loop_on_the_device_equals_steps_in_a_row(small_config, devices):
-    """What runs on accelerators (a scan) computes what runs on CPUs (unrolled)."""
+    """Whether a program holds a loop or copies changes nothing."""
     small_config.precision = 'float64'
     with jax.enable_x64(True):
         experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
@@ -111,8 +114,9 @@ def test_a_loop_on_the_device_equals_steps_in_a_row(small_config, devices):
             experiment.epoch_order(0),
         )
         states = []
-        for unroll in (True, False):
-            call = make_train_call(experiment.functions, 4, unroll=unroll)
+        for in_loop in (True, False):
+            functions = dataclasses.replace(experiment.functions, in_loop=in_loop)
+            call = make_train_call(functions, 4)
             mapped = experiment.group.map(call, num_replicated=4)
             states.append(jax.device_get(mapped(experiment.create_state(), *inputs)[0]))
     assert_states_agree(*states, 1e-12)

@@ -133,6 +133,7 @@ def test_a_start_that_is_not_there_is_refused(config, tmp_path):
 def test_a_profile_holds_what_tensorboard_and_perfetto_read(config, tmp_path):
     config.data.train_split = 'train[:1600]'
     config.num_epochs = 1
+    config.steps_per_call = 4
     train_and_evaluate(config, tmp_path, profile=True)
     (trace,) = (tmp_path / 'profile').glob('plugins/profile/*/*.xplane.pb')
     assert trace.stat().st_size > 10_000

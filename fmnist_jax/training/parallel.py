@@ -18,12 +18,6 @@ from fmnist_jax.errors import UserError
 
 AXIS = 'batch'
 
-# Threads of XLA's CPU pool for each virtual device. Each device can block two of
-# them in a collective; with fewer than two a device, all can end up waiting for work
-# that has no thread left to run on, and XLA aborts the process after 40 s (seen with
-# JAX 0.10.2; two a device were enough, four leave a margin).
-_POOL_THREADS_PER_DEVICE = 4
-
 
 def available_cores() -> int:
     """The CPU cores this process may use, by affinity and by its cgroup's quota."""
@@ -77,9 +71,12 @@ def configure_cpu_devices(num_devices: int | None, batch_size: int) -> None:
             f'JAX has been used in this process with {jax.device_count()} devices, so '
             f'that it cannot have {num_devices}; restart it, or set num_cpu_devices'
         ) from error
-    threads = max(available_cores(), _POOL_THREADS_PER_DEVICE * num_devices)
+    # Threads of XLA's pool. Devices wait for each other in one each; with more than
+    # there are cores, a device's work moves from thread to thread and takes half as
+    # long again (results/speed.md).
+    threads = max(available_cores(), num_devices)
     set_by_user = os.environ.get('NPROC', '')
-    if num_devices > 1 and not (set_by_user.isdigit() and int(set_by_user) >= threads):
+    if not (set_by_user.isdigit() and int(set_by_user) >= num_devices):
         os.environ['NPROC'] = str(threads)
 
 

@@ -52,10 +52,13 @@ find_accelerator() {
   fi
 }
 
-# Whether the system has a C compiler, for fmnist_jax/kernels.
-find_compiler() {
+# Compiles fmnist_jax/kernels, as the first run would do, which says so if that fails.
+make_kernels() {
   command -v "${CC:-cc}" >/dev/null || command -v gcc >/dev/null ||
-    command -v clang >/dev/null
+    command -v clang >/dev/null || "$1" -m pip install --quiet \
+    --disable-pip-version-check --constraint constraints.txt ziglang >/dev/null 2>&1 ||
+    say 'found no C compiler, and could not install ziglang'
+  "$1" -c 'from fmnist_jax.kernels import library; library.why_not()' || true
 }
 
 make_venv() {
@@ -84,8 +87,7 @@ make_venv() {
     --constraint constraints.txt --editable ".[$extras]" >"$venv.log" 2>&1 ||
     die "pip could not install what setup.cfg lists; see $venv.log"
   rm -f "$venv.log"
-  # What the first run would do; it says so itself if that fails.
-  "$venv/bin/python" -c 'from fmnist_jax.kernels import library; library.why_not()'
+  case $extras in test) make_kernels "$venv/bin/python" ;; esac
 }
 
 # Whether exactly this was installed, and its interpreter still runs.
@@ -98,10 +100,7 @@ set_up() {
   local accelerator extras stamp
   accelerator=$(find_accelerator)
   case $accelerator in
-    cpu)
-      extras=test
-      find_compiler || extras=test,compiler
-      ;;
+    cpu) extras=test ;;
     cuda | cuda12)
       extras=$accelerator,test
       say "found an NVIDIA GPU: using JAX for it (extra '$accelerator')"

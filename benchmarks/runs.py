@@ -41,9 +41,7 @@ _SIZES = flags.DEFINE_list(
 CONFIG = 'configs/tinyvgg.py'
 # Predictions over all training images, three times; the first compiles.
 _PREDICT = """
-import sys, time
-import jax
-from ml_collections import ConfigDict
+import time
 from configs import tinyvgg
 from fmnist_jax.training import experiment as experiment_lib
 config = tinyvgg.get_config()
@@ -64,6 +62,8 @@ print(len(examples.labels) / min(times[1:]))
 def main() -> None:
     """Measures, prints, and writes."""
     machine.use_cores()
+    os.environ |= machine.environment()
+    os.environ.pop('JAX_COMPILATION_CACHE_DIR', None)
     with tempfile.TemporaryDirectory() as folder:
         report = _measure(Path(folder))
     print(json.dumps(report, indent=2))
@@ -86,7 +86,7 @@ def _measure(folder: Path) -> dict[str, Any]:
     memory['evaluate'] = _run(evaluate, log)
     epochs = {size: _epoch(int(size), folder, log) for size in _SIZES.value}
     done = subprocess.run(
-        [sys.executable, '-c', _PREDICT], check=True, capture_output=True, text=True
+        [sys.executable, '-c', _PREDICT], check=True, stdout=subprocess.PIPE, text=True
     )
     return {
         'processor': _provenance(folder / 'memory')['host'],
@@ -132,7 +132,8 @@ def _start(workdir: Path, cache: Path, log: Path) -> dict[str, float]:
                 raise UserError(f'main ended before its first step: {log.read_text()}')
             time.sleep(0.005)
         total = time.perf_counter() - started
-        process.wait()
+        if process.wait():
+            raise UserError(f'main failed: {log.read_text()}')
     return {**json.loads(path.read_text()), 'total': total}
 
 

@@ -66,7 +66,7 @@ def test_copies_of_a_program_are_no_more_than_eight(batch, chunk):
             False,
         ),
         # Too few for the kernels, and of another type.
-        (tinyvgg(), 7, 'float32', True),
+        (tinyvgg(), 3, 'float32', True),
         (tinyvgg(), 32, 'bfloat16', True),
         (XlaNet(10), 32, 'float32', True),
         (create_model('linear', num_classes=10), 32, 'bfloat16', False),

@@ -110,3 +110,22 @@ def test_divergence_stops_training_and_keeps_the_last_good_checkpoint(flags, tmp
     assert os.listdir(folder / 'checkpoints') == ['10']
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     assert [json.loads(line)['step'] for line in lines] == [10, 10]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kernels', ['0', '1'])
+def test_more_devices_than_cores_and_many_collectives_go_on(flags, kernels, tmp_path):
+    """XLA ends a process whose devices wait for each other for 40 s."""
+    more = (
+        '--config.model.name=bn_cnn',
+        '--config.optimizer.name=adam',
+        '--config.num_cpu_devices=8',
+        '--config.data.train_split=train[:12800]',
+        '--config.num_epochs=5',
+    )
+    environment = {**os.environ, 'FMNIST_JAX_KERNELS': kernels, 'NPROC': ''}
+    done = run_script(
+        'fmnist_jax.main', *flags, *more, cwd=tmp_path, env=environment, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert '8 x cpu' in done.stdout

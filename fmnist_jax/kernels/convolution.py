@@ -13,8 +13,10 @@ from fmnist_jax.kernels import library
 
 # Lanes of the widest vectors that kernels.c knows.
 _LANES = 16
-# With fewer images, most lanes would be empty.
-_FEWEST_IMAGES = 8
+# With fewer images, nearly all lanes would be empty.
+FEWEST_IMAGES = 4
+# A kernel's gradient is added up for each lane: 64 bytes a weight.
+_MOST_WEIGHTS = 2**20
 # Of a kernel's gradient, products of rows with so many pixels are added up before sums
 # leave the registers: few, for the sake of the first-level cache.
 _PIXELS_AT_ONCE = 28
@@ -37,9 +39,13 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
 ) -> Float[Array, 'n ...']:
     """`lax.conv_general_dilated`, faster on a CPU where it is of the common kind.
 
-    That is: of at least 8 float32 images [batch, height, width, channel] with kernels
+    That is: of at least 4 float32 images [batch, height, width, channel] with kernels
     [height, width, in, out], without strides, dilation and groups. To be handed to
     `nn.Conv`. Arguments, result and errors are those of `lax.conv_general_dilated`.
+
+    It has no forward-mode derivative. A program that is exported for a CPU with a fixed
+    batch holds these kernels, which `jax.export` refuses; export it with an open batch,
+    or with `FMNIST_JAX_KERNELS=0` in the environment.
     """
 
     def general(lhs, rhs):
@@ -67,6 +73,7 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
         and feature_group_count == batch_group_count == 1
         and preferred_element_type is None
         and rhs.dtype == np.float32
+        and rhs.size <= _MOST_WEIGHTS
         and 0 not in lhs.shape + rhs.shape
         and lhs.shape[3] == rhs.shape[2]
     )
@@ -90,7 +97,7 @@ def has_kernels_for(images: Array) -> bool:
     return (
         images.dtype == np.float32
         and all(isinstance(size, int) for size in images.shape)
-        and images.shape[0] >= _FEWEST_IMAGES
+        and images.shape[0] >= FEWEST_IMAGES
         # What is compiled on a machine for its accelerators has no use for them.
         and jax.default_backend() == 'cpu'
         and library.are_available()
@@ -110,6 +117,13 @@ def _forward(general: Callable, pads: _Padding, images: Array, kernel: Array):
 
 
 def _backward(general: Callable, pads: _Padding, kept, gradient: Array):
+    return _pullback(general, pads, *kept, gradient)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _pullback(
+    general: Callable, pads: _Padding, images: Array, kernel: Array, gradient: Array
+) -> tuple[Array, Array]:
     def fast(images, kernel, gradient):
         outer = tuple(
             (width - 1 - low, width - 1 - high)
@@ -120,13 +134,33 @@ def _backward(general: Callable, pads: _Padding, kept, gradient: Array):
             _call_kernel_gradient(pads, images, kernel, gradient),
         )
 
-    def default(images, kernel, gradient):
-        return jax.vjp(general, images, kernel)[1](gradient)
+    return lax.platform_dependent(
+        images,
+        kernel,
+        gradient,
+        cpu=fast,
+        default=functools.partial(_pullback_of_xla, general),
+    )
 
-    return lax.platform_dependent(*kept, gradient, cpu=fast, default=default)
+
+def _pullback_of_xla(
+    general: Callable, images: Array, kernel: Array, gradient: Array
+) -> tuple[Array, Array]:
+    return jax.vjp(general, images, kernel)[1](gradient)
+
+
+def _pullback_forward(general: Callable, pads: _Padding, *arrays: Array):
+    return _pullback(general, pads, *arrays), arrays
+
+
+def _pullback_backward(general: Callable, pads: _Padding, arrays, gradients):
+    """Second derivatives are XLA's."""
+    del pads
+    return jax.vjp(functools.partial(_pullback_of_xla, general), *arrays)[1](gradients)
 
 
 _convolution.defvjp(_forward, _backward)
+_pullback.defvjp(_pullback_forward, _pullback_backward)
 
 
 def _call(name: str, pads: _Padding, images: Array, kernel: Array) -> Array:
@@ -163,12 +197,12 @@ def _ffi_call(
 ) -> Callable:
     """A kernel; the memory that it works in is a second result."""
     scratch = jax.ShapeDtypeStruct((scratch_size + _LANES,), np.float32)
-    # A loop over the models of a `vmap`, each as fast as alone.
-    call = jax.ffi.ffi_call(
-        f'fmnist_jax_{name}', (result, scratch), vmap_method='sequential'
-    )
+    call = jax.ffi.ffi_call(f'fmnist_jax_{name}', (result, scratch))
     numbers = np.array([pads[0][0], pads[1][0], rows_at_once], np.int64)
-    return lambda *arrays: call(*arrays, numbers=numbers)[0]
+    # A loop over the models of a `vmap`, each as fast as alone.
+    return jax.custom_batching.sequential_vmap(
+        lambda *arrays: call(*arrays, numbers=numbers)[0]
+    )
 
 
 def _size(

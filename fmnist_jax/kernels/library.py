@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,18 +44,27 @@ def are_available() -> bool:
     return why_not() is None
 
 
-@functools.cache
 def why_not() -> str | None:
     """Why there are no kernels; None if there are, compiled and known to XLA.
 
-    `FMNIST_JAX_KERNELS=0` in the environment turns them off.
+    `FMNIST_JAX_KERNELS=0` in the environment turns them off. The answer is kept.
     """
+    with _LOCK:
+        return _why_not()
+
+
+# Functions may be traced in several threads.
+_LOCK = threading.Lock()
+
+
+@functools.cache
+def _why_not() -> str | None:
     if os.environ.get('FMNIST_JAX_KERNELS') == '0':
         return 'FMNIST_JAX_KERNELS=0'
     try:
         library = _load(f'kernels-{_fingerprint()}')
-    except UnavailableError as error:
-        return str(error)
+    except (UnavailableError, OSError) as error:
+        return one_line(error)
     for target in TARGETS:
         function = jax.ffi.pycapsule(getattr(library, target))
         jax.ffi.register_ffi_target(target, function, platform='cpu')
@@ -70,8 +80,8 @@ def cache_folder() -> Path:
 def _fingerprint() -> str:
     """Of all that the compiled file depends on, but the compiler's version."""
     header = Path(jax.ffi.include_dir()) / 'xla/ffi/api/c_api.h'
-    compiler = os.environ.get('CC', '').encode()
-    parts = [_SOURCE.read_bytes(), header.read_bytes(), _processor().encode(), compiler]
+    settings = (_processor(), os.environ.get('CC'), _FLAGS, _PROCESSOR_FLAGS)
+    parts = [_SOURCE.read_bytes(), header.read_bytes(), repr(settings).encode()]
     return _digest(b'\0'.join(parts))
 
 
@@ -88,10 +98,12 @@ def _load(name: str) -> ctypes.CDLL:
     """What was compiled before, or else now."""
     folder = cache_folder()
     for path in folder.glob(f'{name}-*.so'):
-        # Loading half a file would end the process.
-        if path.stem == f'{name}-{_digest(path.read_bytes())}':
-            return ctypes.CDLL(os.fspath(path))
-        path.unlink(missing_ok=True)
+        # Others may remove it meanwhile, or own it.
+        with contextlib.suppress(OSError):
+            # Loading half a file would end the process.
+            if path.stem == f'{name}-{_digest(path.read_bytes())}':
+                return ctypes.CDLL(os.fspath(path))
+            path.unlink()
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     if os.access(folder, os.W_OK):
@@ -107,10 +119,12 @@ def _digest(content: bytes) -> str:
 
 def _compile(folder: Path, name: str) -> ctypes.CDLL:
     """Compiles and loads; the file appears whole, with its checksum, or not at all."""
-    # Two processes may do so at once.
-    part = folder / f'{name}.{os.getpid()}.part'
+    # Two processes, on one machine or two, may do so at once.
+    handle, part_name = tempfile.mkstemp(dir=folder, prefix=name, suffix='.part')
+    os.close(handle)
+    part = Path(part_name)
     include = f'-I{jax.ffi.include_dir()}'
-    messages = []
+    message = 'none was found'
     try:
         for compiler, flags in itertools.product(_compilers(), _PROCESSOR_FLAGS):
             command = [*compiler, *_FLAGS, *flags, include, '-o', part, _SOURCE]
@@ -118,20 +132,18 @@ def _compile(folder: Path, name: str) -> ctypes.CDLL:
                 subprocess.run(command, check=True, capture_output=True, text=True)
                 library = ctypes.CDLL(os.fspath(part))
             except subprocess.CalledProcessError as error:
-                messages.append(' '.join(error.stderr.split()) or one_line(error))
-                continue
+                lines = error.stderr.strip().splitlines()
+                message = lines[-1] if lines else one_line(error)
             except OSError as error:
-                messages.append(one_line(error))
-                continue
-            os.replace(part, folder / f'{name}-{_digest(part.read_bytes())}.so')
-            return library
+                message = one_line(error)
+            else:
+                os.replace(part, folder / f'{name}-{_digest(part.read_bytes())}.so')
+                return library
     finally:
         part.unlink(missing_ok=True)
-    if messages:
-        raise UnavailableError(f'the C compiler failed: {messages[0]}')
     raise UnavailableError(
-        'no C compiler was found; on Debian or Ubuntu: apt-get install gcc libc6-dev, '
-        'elsewhere: pip install ziglang'
+        f'there is no C compiler that works ({message}); on Debian or Ubuntu: '
+        'apt-get install gcc libc6-dev, elsewhere: pip install ziglang'
     )
 
 
@@ -143,6 +155,5 @@ def _compilers() -> Iterator[list[str]]:
     for name in ('cc', 'gcc', 'clang'):
         if found := shutil.which(name):
             yield [found]
-            return
     if importlib.util.find_spec('ziglang'):
         yield [sys.executable, '-m', 'ziglang', 'cc']

@@ -42,6 +42,11 @@ def _forward(images: Array) -> tuple[Array, Array]:
 
 
 def _backward(images: Array, gradient: Array) -> tuple[Array]:
+    return (_pullback(images, gradient),)
+
+
+@jax.custom_vjp
+def _pullback(images: Array, gradient: Array) -> Array:
     def fast(images, gradient):
         return jax.ffi.ffi_call(
             'fmnist_jax_max_pool_gradient',
@@ -49,10 +54,21 @@ def _backward(images: Array, gradient: Array) -> tuple[Array]:
             vmap_method='sequential',
         )(images, gradient)
 
-    def default(images, gradient):
-        return jax.vjp(_reduce_window, images)[1](gradient)[0]
+    return lax.platform_dependent(images, gradient, cpu=fast, default=_pullback_of_xla)
 
-    return (lax.platform_dependent(images, gradient, cpu=fast, default=default),)
+
+def _pullback_of_xla(images: Array, gradient: Array) -> Array:
+    return jax.vjp(_reduce_window, images)[1](gradient)[0]
+
+
+def _pullback_forward(images: Array, gradient: Array):
+    return _pullback(images, gradient), (images, gradient)
+
+
+def _pullback_backward(kept: tuple[Array, Array], gradient: Array):
+    """Second derivatives are XLA's."""
+    return jax.vjp(_pullback_of_xla, *kept)[1](gradient)
 
 
 _max_pool.defvjp(_forward, _backward)
+_pullback.defvjp(_pullback_forward, _pullback_backward)

@@ -97,9 +97,10 @@ def _holds_convolution(program: Jaxpr) -> bool:
         if operation.params.get('branches_platforms') is not None:
             continue
         for value in operation.params.values():
-            inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
-            if isinstance(inner, Jaxpr) and _holds_convolution(inner):
-                return True
+            for leaf in jax.tree.leaves(value):
+                inner = leaf.jaxpr if isinstance(leaf, ClosedJaxpr) else leaf
+                if isinstance(inner, Jaxpr) and _holds_convolution(inner):
+                    return True
     return False
 
 

@@ -142,8 +142,9 @@ def _print_start(experiment: Experiment, state: TrainState, folder: epath.Path) 
     config = experiment.config
     log(parameter_table(state.params))
     log(f'devices: {experiment.group.describe()}, JAX {jax.__version__}')
-    if experiment.group.devices[0].platform == 'cpu' and (why := library.why_not()):
-        log(f"convolutions are XLA's own, several times slower: {why}")
+    if not experiment.functions.in_loop:
+        why = library.why_not() or 'there are kernels for float32 and the common kinds'
+        log(f"convolutions are XLA's own, several times slower on a CPU: {why}")
     log(f'data: {experiment.dataset.name} from {experiment.dataset.source}')
     log(
         f'training: {experiment.num_train:,} examples, {config.num_epochs} epochs of '

@@ -2,9 +2,9 @@
 
 What stands between `<!-- table: KIND GROUP -->` and `<!-- end of table -->` in a page,
 and after `Measured (results/runs/GROUP):` in a config's docstring, is made from the
-small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kind `peers` is
-a file that `benchmarks.peers` wrote. `--check` writes nothing and fails if a file is
-not what it would be.
+small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kinds `peers`
+and `waits` is a file that `benchmarks.peers` or `benchmarks.runs` wrote. `--check`
+writes nothing and fails if a file is not what it would be.
 """
 
 import argparse

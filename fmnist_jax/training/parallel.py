@@ -71,9 +71,9 @@ def configure_cpu_devices(num_devices: int | None, batch_size: int) -> None:
             f'JAX has been used in this process with {jax.device_count()} devices, so '
             f'that it cannot have {num_devices}; restart it, or set num_cpu_devices'
         ) from error
-    # Threads of XLA's pool. Devices wait for each other in one each; with more than
-    # there are cores, a device's work moves from thread to thread and takes half as
-    # long again (results/speed.md).
+    # Threads of XLA's pool: a device that waits for the others takes up one. With more
+    # than there are cores, a device's work moves from thread to thread and takes half
+    # as long again (results/speed.md).
     threads = max(available_cores(), num_devices)
     set_by_user = os.environ.get('NPROC', '')
     if not (set_by_user.isdigit() and int(set_by_user) >= num_devices):

@@ -186,6 +186,22 @@ def test_many_models_at_once(mapped):
     assert_same(ours, xla, images, kernels)
 
 
+def test_models_mapped_twice():
+    """Kernels by the inner map, images by the outer one."""
+    images, kernels = arrays_of((3, 8, 6, 6, 2), (4, 3, 3, 2, 5))
+    ours, xla = (
+        jax.vmap(jax.vmap(function, (None, 0)), (0, None))
+        for function in conv_pair(window_strides=(1, 1), padding='SAME')
+    )
+    assert_same(
+        lambda *arrays: jax.vmap(max_pool)(ours(*arrays)[:, 0]),
+        lambda *arrays: jax.vmap(flax_pool)(xla(*arrays)[:, 0]),
+        images,
+        kernels,
+    )
+    assert_same(ours, xla, images, kernels)
+
+
 def flax_pool(images):
     return nn.max_pool(images, (2, 2), strides=(2, 2))
 

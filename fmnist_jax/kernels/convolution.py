@@ -197,12 +197,12 @@ def _ffi_call(
 ) -> Callable:
     """A kernel; the memory that it works in is a second result."""
     scratch = jax.ShapeDtypeStruct((scratch_size + _LANES,), np.float32)
-    call = jax.ffi.ffi_call(f'fmnist_jax_{name}', (result, scratch))
-    numbers = np.array([pads[0][0], pads[1][0], rows_at_once], np.int64)
-    # A loop over the models of a `vmap`, each as fast as alone.
-    return jax.custom_batching.sequential_vmap(
-        lambda *arrays: call(*arrays, numbers=numbers)[0]
+    # The models of a `vmap` are taken one after another within the kernel.
+    call = jax.ffi.ffi_call(
+        f'fmnist_jax_{name}', (result, scratch), vmap_method='expand_dims'
     )
+    numbers = np.array([pads[0][0], pads[1][0], rows_at_once], np.int64)
+    return lambda *arrays: call(*arrays, numbers=numbers)[0]
 
 
 def _size(

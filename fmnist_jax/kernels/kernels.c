@@ -385,9 +385,36 @@ static const XLA_FFI_Buffer *result(XLA_FFI_CallFrame *frame, int i) {
   return frame->rets.rets[i];
 }
 
-/* Of [image, height, width, channel], whatever the order in memory. */
+/* The last four dimensions; those before are of a `vmap`, of size 1 where an argument is
+   the same for all. */
+static const i64 *last_four(const XLA_FFI_Buffer *b) { return b->dims + b->rank - 4; }
+
+static i64 volume(const XLA_FFI_Buffer *b) {
+  const i64 *dims = last_four(b);
+  return dims[0] * dims[1] * dims[2] * dims[3];
+}
+
+static i64 mapped(const XLA_FFI_Buffer *b) {
+  i64 count = 1;
+  for (i64 d = 0; d < b->rank - 4; d++) count *= b->dims[d];
+  return count;
+}
+
+/* The part of an argument that belongs to part `i` of a result. */
+static float *part_of(const XLA_FFI_Buffer *b, const XLA_FFI_Buffer *result, i64 i) {
+  i64 offset = 0, stride = volume(b);
+  for (i64 d = result->rank - 5; d >= 0; d--) {
+    if (b->dims[d] > 1) offset += i % result->dims[d] * stride;
+    stride *= b->dims[d];
+    i /= result->dims[d];
+  }
+  return (float *)b->data + offset;
+}
+
+/* Of [..., image, height, width, channel]. */
 static size size_of(const XLA_FFI_Buffer *images) {
-  return (size){images->dims[3], images->dims[1], images->dims[2]};
+  const i64 *dims = last_four(images);
+  return (size){dims[3], dims[1], dims[2]};
 }
 
 /* Where the second result, which has room for it, can hold vectors: a load across two
@@ -399,8 +426,9 @@ static vector *scratch_of(XLA_FFI_CallFrame *frame) {
 static shape shape_of(XLA_FFI_CallFrame *frame, const XLA_FFI_Buffer *in,
                       const XLA_FFI_Buffer *kernel, const XLA_FFI_Buffer *out) {
   const i64 *numbers = ((XLA_FFI_Array *)frame->attrs.attrs[0])->data;
-  return (shape){size_of(in), size_of(out), kernel->dims[0], kernel->dims[1],
-                 numbers[0],  numbers[1],   numbers[2],      in->dims[0]};
+  const i64 *window = last_four(kernel);
+  return (shape){size_of(in), size_of(out), window[0],  window[1],
+                 numbers[0],  numbers[1],   numbers[2], last_four(in)[0]};
 }
 
 static XLA_FFI_Error *call_convolve(XLA_FFI_CallFrame *frame, int mirrored) {
@@ -409,8 +437,10 @@ static XLA_FFI_Error *call_convolve(XLA_FFI_CallFrame *frame, int mirrored) {
     return fail(frame, "a convolution takes images, a kernel and padding");
   const XLA_FFI_Buffer *images = argument(frame, 0), *kernel = argument(frame, 1);
   shape s = shape_of(frame, images, kernel, result(frame, 0));
-  convolve(&s, images->data, kernel->data, mirrored, result(frame, 0)->data,
-           scratch_of(frame));
+  const XLA_FFI_Buffer *out = result(frame, 0);
+  for (i64 i = 0; i < mapped(out); i++)
+    convolve(&s, part_of(images, out, i), part_of(kernel, out, i), mirrored,
+             part_of(out, out, i), scratch_of(frame));
   return NULL;
 }
 
@@ -430,8 +460,10 @@ XLA_FFI_Error *fmnist_jax_convolution_kernel_gradient(XLA_FFI_CallFrame *frame) 
   shape s = shape_of(frame, images, result(frame, 0), gradient);
   if (s.rows_at_once < 1 || s.rows_at_once > MOST_ROWS)
     return fail(frame, "a kernel's gradient takes 1 to 32 rows at once");
-  kernel_gradient(&s, images->data, gradient->data, result(frame, 0)->data,
-                  scratch_of(frame));
+  const XLA_FFI_Buffer *out = result(frame, 0);
+  for (i64 i = 0; i < mapped(out); i++)
+    kernel_gradient(&s, part_of(images, out, i), part_of(gradient, out, i),
+                    part_of(out, out, i), scratch_of(frame));
   return NULL;
 }
 
@@ -498,21 +530,38 @@ static void pool_pixel_gradient(const float *from, i64 row, i64 channels,
   }
 }
 
+static void pool(size in, size out, i64 images, const float *from, float *to) {
+  i64 row = in.width * in.channels;
+  for (i64 y = 0; y < images * out.height; y++) {
+    i64 start = (y / out.height * in.height + y % out.height * 2) * row;
+    for (i64 x = 0; x < out.width; x++, start += 2 * in.channels, to += in.channels)
+      pool_pixel(from + start, row, in.channels, to);
+  }
+}
+
+static void pool_gradient(size in, size out, i64 images, const float *from,
+                          const float *gradient, float *to) {
+  i64 row = in.width * in.channels;
+  if (in.height % 2 || in.width % 2)
+    memset(to, 0, images * in.height * row * sizeof(float));
+  for (i64 y = 0; y < images * out.height; y++) {
+    i64 start = (y / out.height * in.height + y % out.height * 2) * row;
+    for (i64 x = 0; x < out.width; x++, start += 2 * in.channels) {
+      pool_pixel_gradient(from + start, row, in.channels, gradient, to + start);
+      gradient += in.channels;
+    }
+  }
+}
+
 /* The largest of each 2x2 pixels. */
 XLA_FFI_Error *fmnist_jax_max_pool(XLA_FFI_CallFrame *frame) {
   if (is_question(frame)) return NULL;
   if (frame->args.size != 1 || frame->rets.size != 1)
     return fail(frame, "a max-pool takes images");
-  size in = size_of(argument(frame, 0)), out = size_of(result(frame, 0));
-  i64 channels = in.channels, row = in.width * channels;
-  const float *images = argument(frame, 0)->data;
-  float *to = result(frame, 0)->data;
-  for (i64 y = 0; y < argument(frame, 0)->dims[0] * out.height; y++) {
-    const float *from =
-        images + (y / out.height * in.height + y % out.height * 2) * row;
-    for (i64 x = 0; x < out.width; x++, from += 2 * channels, to += channels)
-      pool_pixel(from, row, channels, to);
-  }
+  const XLA_FFI_Buffer *images = argument(frame, 0), *out = result(frame, 0);
+  for (i64 i = 0; i < mapped(out); i++)
+    pool(size_of(images), size_of(out), last_four(images)[0], part_of(images, out, i),
+         part_of(out, out, i));
   return NULL;
 }
 
@@ -521,17 +570,11 @@ XLA_FFI_Error *fmnist_jax_max_pool_gradient(XLA_FFI_CallFrame *frame) {
   if (is_question(frame)) return NULL;
   if (frame->args.size != 2 || frame->rets.size != 1)
     return fail(frame, "a max-pool's gradient takes images and a gradient");
-  size in = size_of(argument(frame, 0)), out = size_of(argument(frame, 1));
-  i64 channels = in.channels, row = in.width * channels;
-  i64 images = argument(frame, 0)->dims[0];
-  const float *from = argument(frame, 0)->data, *gradient = argument(frame, 1)->data;
-  float *to = result(frame, 0)->data;
-  if (in.height % 2 || in.width % 2)
-    memset(to, 0, images * in.height * row * sizeof(float));
-  for (i64 y = 0; y < images * out.height; y++) {
-    i64 start = (y / out.height * in.height + y % out.height * 2) * row;
-    for (i64 x = 0; x < out.width; x++, start += 2 * channels, gradient += channels)
-      pool_pixel_gradient(from + start, row, channels, gradient, to + start);
-  }
+  const XLA_FFI_Buffer *images = argument(frame, 0), *gradient = argument(frame, 1);
+  const XLA_FFI_Buffer *out = result(frame, 0);
+  for (i64 i = 0; i < mapped(out); i++)
+    pool_gradient(size_of(images), size_of(gradient), last_four(images)[0],
+                  part_of(images, out, i), part_of(gradient, out, i),
+                  part_of(out, out, i));
   return NULL;
 }

@@ -31,7 +31,7 @@ def _max_pool(images: Array) -> Array:
         return jax.ffi.ffi_call(
             'fmnist_jax_max_pool',
             jax.ShapeDtypeStruct((n, height // 2, width // 2, channels), images.dtype),
-            vmap_method='sequential',
+            vmap_method='expand_dims',
         )(images)
 
     return lax.platform_dependent(images, cpu=fast, default=_reduce_window)
@@ -51,7 +51,7 @@ def _pullback(images: Array, gradient: Array) -> Array:
         return jax.ffi.ffi_call(
             'fmnist_jax_max_pool_gradient',
             jax.ShapeDtypeStruct(images.shape, images.dtype),
-            vmap_method='sequential',
+            vmap_method='expand_dims',
         )(images, gradient)
 
     return lax.platform_dependent(images, gradient, cpu=fast, default=_pullback_of_xla)

@@ -39,7 +39,7 @@ _SIZES = flags.DEFINE_list(
 )
 
 CONFIG = 'configs/tinyvgg.py'
-# Predictions over all training images, three times; the first compiles.
+# Predictions over all training images, four times, the first of which compiles.
 _PREDICT = """
 import time
 from configs import tinyvgg

@@ -90,14 +90,27 @@ def _inner(error: BaseException) -> BaseException:
     return error
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[..., None], arguments: str | None = None) -> None:
     """Parses the flags, calls `main` and exits.
 
     Exit codes: 0 done; 2 a mistake in the flags, config, data or work folder
     (`UserError`); 3 training diverged; 130 interrupted.
+
+    Args:
+      main: called without arguments, or with the list of those that are not flags.
+      arguments: what those are called; None where there must be none.
     """
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        return _parse_flags_or_exit(argv, arguments)
+
+    def call(argv: Sequence[str]) -> None:
+        # Orbax tells of every file it writes; what matters here is printed.
+        logging.set_verbosity(logging.WARNING)
+        main(*([argv[1:]] if arguments else []))
+
     try:
-        app.run(lambda _: _main(main), flags_parser=_parse_flags_or_exit)
+        app.run(call, flags_parser=parse)
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt:
@@ -105,16 +118,12 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _main(main: Callable[[], None]) -> None:
-    # Orbax tells of every file it writes; what matters here is printed.
-    logging.set_verbosity(logging.WARNING)
-    main()
-
-
-def _parse_flags_or_exit(argv: Sequence[str]) -> list[str]:
+def _parse_flags_or_exit(argv: Sequence[str], expected: str | None) -> list[str]:
     try:
         arguments = _parse_flags(argv)
-        if len(arguments) > 1:
+        if expected and not arguments[1:]:
+            raise UserError(f'{expected} is missing')
+        if not expected and arguments[1:]:
             raise UserError(
                 f'unexpected argument {arguments[1]!r}; options start with --'
             )

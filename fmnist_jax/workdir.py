@@ -6,6 +6,7 @@ local disk, by the object store itself on a bucket (which knows no append or ren
 
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ STARTUP = 'startup.json'
 CHECKPOINTS = 'checkpoints'
 EVALUATION = 'eval'
 PROFILE = 'profile'
+TENSORBOARD = 'tensorboard'
 
 
 def create(path: epath.PathLike) -> epath.Path:
@@ -70,7 +72,8 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
     if _in_bucket(path):
         path.write_bytes(content)
         return
-    temporary = path.parent / f'.{path.name}.tmp'
+    # Not named after the file: TensorBoard reads whatever has `tfevents` in its name.
+    temporary = path.parent / f'.{zlib.crc32(path.name.encode()):08x}.tmp'
     temporary.write_bytes(content)
     temporary.replace(path)
 

@@ -8,7 +8,6 @@ writes nothing and fails if a file is not what it would be.
 """
 
 import argparse
-import dataclasses
 import json
 import re
 import statistics
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fmnist_jax import config as config_lib
+from fmnist_jax.reporting.runs import Run
 
 ROOT = Path(__file__).parent.parent
 PAGES = ('README.md', 'results/*.md')
@@ -31,64 +30,6 @@ _TABLE = re.compile(
 _CLAIM = re.compile(
     r'(Measured \(results/runs/(?P<group>[^)\s]+)\):\n).*?(?=\n\n|\n?""")', re.S
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """The small files of a run.
-
-    Attributes:
-      name: its folder's.
-      config: dotted fields and their values.
-      metrics: the lines of `metrics.jsonl`.
-      evaluations: what `eval/SPLIT/metrics.json` holds, by split.
-      provenance: what `provenance.json` holds.
-    """
-
-    name: str
-    config: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    evaluations: dict[str, dict[str, Any]]
-    provenance: dict[str, Any]
-
-    @classmethod
-    def read(cls, folder: Path) -> 'Run':
-        """Reads a folder that `results/keep.py` wrote."""
-        lines = (folder / 'metrics.jsonl').read_text().splitlines()
-        return cls(
-            name=folder.name,
-            config=config_lib.flatten(json.loads((folder / 'config.json').read_text())),
-            metrics=[json.loads(line) for line in lines],
-            evaluations={
-                path.parent.name: json.loads(path.read_text())
-                for path in folder.glob('eval/*/metrics.json')
-            },
-            provenance=json.loads((folder / 'provenance.json').read_text()),
-        )
-
-    def lines(self, split: str) -> list[dict[str, Any]]:
-        """The epochs' metrics on a split."""
-        return [line for line in self.metrics if line['split'] == split]
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The epoch of highest validation accuracy, the earliest on ties."""
-        return max(self.lines('validation'), key=lambda line: line['accuracy'])
-
-    @property
-    def devices(self) -> dict[str, Any]:
-        """Their `number`, `platform` and `kind`."""
-        return self.provenance['devices']
-
-    @property
-    def seconds(self) -> float:
-        """Time spent training, without compilation and evaluation."""
-        return sum(line['seconds'] for line in self.lines('train'))
-
-    @property
-    def images_per_second(self) -> float:
-        """The median epoch's."""
-        return statistics.median(x['images_per_second'] for x in self.lines('train'))
 
 
 def read_group(runs: Path, group: str) -> list[Run]:

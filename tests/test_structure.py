@@ -20,9 +20,9 @@ ROOMS = {
 # The way through the house: each may import those before it.
 ORDER = (
     'errors',
-    'reporting',
     'workdir',
     'config',
+    'reporting',
     'data',
     'kernels',
     'models',

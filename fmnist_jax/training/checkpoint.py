@@ -206,15 +206,8 @@ class Checkpoints:
           UserError: it holds another model's state.
         """
         path = self.folder / str(step)
-        held = _arrays(self._orbax.metadata(path).item_metadata['state'].tree)
-        wanted = _arrays(abstract_state)
-        if differing := [k for k in held | wanted if held.get(k) != wanted.get(k)]:
-            name = differing[0]
-            raise UserError(
-                f'{path} does not fit the config: {name} is {held.get(name, "absent")} '
-                f'there and {wanted.get(name, "absent")} here'
-                + (f', and {len(differing) - 1} more differ' if differing[1:] else '')
-            )
+        held = self._orbax.metadata(path).item_metadata['state'].tree
+        check_fit(path, held, abstract_state)
         restored = self._orbax.restore(
             path,
             ocp.args.Composite(
@@ -241,6 +234,27 @@ class Checkpoints:
         )
         return jax.device_get(
             {name: restored.state.get(name) or {} for name in _VARIABLES}
+        )
+
+
+def check_fit(path: epath.Path, held: PyTree, wanted: PyTree) -> None:
+    """Compares the arrays of a checkpoint with those that a config asks for.
+
+    Args:
+      path: the checkpoint's.
+      held: arrays, or their shapes and dtypes, as in the checkpoint.
+      wanted: as in the config's model.
+
+    Raises:
+      UserError: one is absent on a side, or has another shape or dtype.
+    """
+    there, here = _arrays(held), _arrays(wanted)
+    if differing := [k for k in there | here if there.get(k) != here.get(k)]:
+        name = differing[0]
+        raise UserError(
+            f'{path} does not fit the config: {name} is {there.get(name, "absent")} '
+            f'there and {here.get(name, "absent")} here'
+            + (f', and {len(differing) - 1} more differ' if differing[1:] else '')
         )
 
 

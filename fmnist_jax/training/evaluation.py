@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.data import load_dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log, per_class_table
 from fmnist_jax.reporting.metrics import classification_report
-from fmnist_jax.training import experiment as experiment_lib
-from fmnist_jax.training import provenance
+from fmnist_jax.training import provenance, trained
 from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.experiment import configure_jax
 from fmnist_jax.training.state import num_parameters
 
 
@@ -41,22 +41,21 @@ def evaluate(
       UserError: there is no such run or checkpoint, or the data are not the run's.
     """
     folder = epath.Path(workdir).expanduser()
-    config = config_lib.from_dict(workdir_lib.read_json(folder / workdir_lib.CONFIG))
+    config = trained.read_config(folder)
     if data_dir is not None:
         config.data.data_dir = data_dir
     if idx_dir is not None:
         config.data.idx_dir = idx_dir
-    experiment_lib.configure_jax(config)
+    configure_jax(config)
     checkpoints = Checkpoints(folder)
     step = checkpoints.find(checkpoint, log)
-    experiment = experiment_lib.build(config, log=log)
-    provenance.check_data(experiment.dataset, folder)
-    state, _ = checkpoints.restore(step, experiment.abstract_state())
-
-    images, labels = experiment.dataset.split(config.data[f'{split}_split'])
-    examples = experiment.place(images, labels)
-    predict = experiment.make_predict()
-    log_probabilities = predict(state.params, state.batch_stats, examples)
+    dataset = load_dataset(config.data, log)
+    provenance.check_data(dataset, folder)
+    model = trained.restore(
+        folder, config, step, dataset.class_names, dataset.image_shape
+    )
+    images, labels = dataset.split(config.data[f'{split}_split'])
+    log_probabilities = model.log_probabilities(images)
     if not np.isfinite(log_probabilities).all():
         raise UserError(
             f'the checkpoint of step {step} gives probabilities that are not finite on '
@@ -67,10 +66,8 @@ def evaluate(
         'split': split,
         'split_spec': config.data[f'{split}_split'],
         'checkpoint_step': step,
-        'num_parameters': num_parameters(state.params),
-        **classification_report(
-            log_probabilities, labels, experiment.dataset.class_names
-        ),
+        'num_parameters': num_parameters(model.params),
+        **classification_report(log_probabilities, labels, dataset.class_names),
     }
     _write(folder / workdir_lib.EVALUATION / split, metrics, labels, log_probabilities)
     return metrics

@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, Int32, PyTree
+from jaxtyping import Array, Int32, PyTree
 from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.augmentation import make_augmentation
-from fmnist_jax.data.batches import Examples, Normalization, epoch_order, padded_order
+from fmnist_jax.data.batches import Examples, Normalization, epoch_order
 from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.kernels import library
 from fmnist_jax.models import create_model
@@ -23,11 +23,12 @@ from fmnist_jax.models.fields import dropout_rate_of
 from fmnist_jax.training import memory, parallel
 from fmnist_jax.training.chunks import choose_chunk, has_convolution
 from fmnist_jax.training.hyperparameters import Hyperparameters
+from fmnist_jax.training.inference import make_predict
 from fmnist_jax.training.optimizers import OPTIMIZERS
 from fmnist_jax.training.precision import get_precision
 from fmnist_jax.training.schedules import SCHEDULES, WITH_WARMUP
 from fmnist_jax.training.state import TrainState, create_state
-from fmnist_jax.training.step import StepFunctions, make_predict_call, make_train_call
+from fmnist_jax.training.step import StepFunctions, make_train_call
 
 # Updates a call on an accelerator: the loop is on the device, so that its small
 # kernels wait for no Python. On a CPU, examples a call: Python takes a core from the
@@ -129,36 +130,8 @@ class Experiment:
         return self.group.shard_batches(order)
 
     def make_predict(self) -> Callable:
-        """A function that scores a whole split.
-
-        Returns:
-          A function of (params, batch_stats, examples) that gives log-probabilities
-          [n, classes] as NumPy, each example's once.
-        """
-        batch_size = self._eval_batch_size
-        call = self.group.map(
-            make_predict_call(self.functions), num_replicated=3, out_axes=0
-        )
-
-        def predict(
-            params: PyTree, batch_stats: PyTree, examples: Examples
-        ) -> Float[np.ndarray, 'n classes']:
-            count = len(examples.labels)
-            order = padded_order(count, batch_size)
-            results = [
-                call(params, batch_stats, examples, self.group.shard_batches(row[None]))
-                for row in order
-            ]
-            flat = [np.asarray(r).reshape(-1, r.shape[-1]) for r in results]
-            return np.concatenate(flat)[:count]
-
-        return predict
-
-    @property
-    def _eval_batch_size(self) -> int:
-        """The config's, rounded up to share evenly over the devices."""
-        devices = len(self.group)
-        return -(-self.config.eval_batch_size // devices) * devices
+        """See `inference.make_predict`."""
+        return make_predict(self.functions, self.group, self.config.eval_batch_size)
 
 
 def configure_jax(config: ConfigDict) -> None:

@@ -45,8 +45,16 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor()
 
 
-def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
-    """All of it, as plain data."""
+def collect(
+    dataset: Dataset, group: DeviceGroup, num_parameters: int
+) -> dict[str, Any]:
+    """All of it, as plain data.
+
+    Args:
+      dataset: trained on.
+      group: the devices.
+      num_parameters: of the model.
+    """
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {
         'git_commit': git_commit(),
@@ -63,12 +71,35 @@ def collect(dataset: Dataset, group: DeviceGroup) -> dict[str, Any]:
             'kind': group.devices[0].device_kind,
             'kernels': group.devices[0].platform == 'cpu' and library.are_available(),
         },
+        'model': {'num_parameters': num_parameters},
         'data': {
             'name': dataset.name,
             'source': dataset.source,
             'sha256': dataset.sha256,
+            'image_shape': dataset.image_shape,
+            'class_names': dataset.class_names,
         },
     }
+
+
+def read_data_description(workdir: epath.Path) -> dict[str, Any]:
+    """What a model must know of the data it was trained on.
+
+    Returns:
+      `class_names`, one a label, and `image_shape`: height, width, channels.
+
+    Raises:
+      UserError: the work folder does not say.
+    """
+    path = workdir / workdir_lib.PROVENANCE
+    data = workdir_lib.read_json(path).get('data', {})
+    try:
+        return {key: tuple(data[key]) for key in ('class_names', 'image_shape')}
+    except KeyError as error:
+        raise UserError(
+            f'{path} does not say the {error.args[0]} of the data; the run was made by '
+            'an earlier version: train it again'
+        ) from error
 
 
 def check_data(dataset: Dataset, workdir: epath.Path) -> None:

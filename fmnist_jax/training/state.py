@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jaxtyping import DTypeLike, PyTree
+from jaxtyping import Array, DTypeLike, Key, PyTree
 
 from fmnist_jax.data.batches import stream_key
 from fmnist_jax.training.hyperparameters import Hyperparameters
@@ -78,19 +78,37 @@ def create_state(
     """
 
     h = hyperparameters
-    image = jnp.zeros((1, *image_shape), param_dtype)
-    variables = model.init(stream_key(h.seed, 'init'), image, train=False)
-    variables = jax.tree.map(lambda x: x.astype(param_dtype), variables)
+    variables = _init(model, stream_key(h.seed, 'init'), image_shape, param_dtype)
     params = variables['params']
     optimizer = make_optimizer(optimizer_name, h.learning_rate, h)
     return TrainState(
         step=jnp.int32(0),
         params=params,
-        batch_stats=variables.get('batch_stats', {}),
+        batch_stats=variables['batch_stats'],
         opt_state=optimizer.init(params),
         sums=EpochSums.zeros(param_dtype),
         bad_step=jnp.int32(0),
     )
+
+
+def abstract_variables(
+    model: nn.Module, image_shape: tuple[int, int, int], param_dtype: DTypeLike
+) -> dict[str, PyTree]:
+    """Shapes and dtypes of a model's `params` and `batch_stats`."""
+    key = jax.random.key(0)
+    return jax.eval_shape(lambda: _init(model, key, image_shape, param_dtype))
+
+
+def _init(
+    model: nn.Module,
+    key: Key[Array, ''],
+    image_shape: tuple[int, int, int],
+    param_dtype: DTypeLike,
+) -> dict[str, PyTree]:
+    image = jnp.zeros((1, *image_shape), param_dtype)
+    variables = model.init(key, image, train=False)
+    variables = jax.tree.map(lambda x: x.astype(param_dtype), variables)
+    return {'batch_stats': {}, **variables}
 
 
 def num_parameters(params: PyTree) -> int:

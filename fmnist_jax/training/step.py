@@ -1,4 +1,4 @@
-"""The one pure per-device training step, and the evaluation step."""
+"""The one pure per-device training step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,48 +7,35 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from jaxtyping import Array, Bool, Float, Int32, PyTree
 
 from fmnist_jax.data.augmentation import Augmentation
-from fmnist_jax.data.batches import (
-    Examples,
-    Normalization,
-    example_keys,
-    normalize,
-    stream_key,
-)
+from fmnist_jax.data.batches import Examples, example_keys, normalize, stream_key
 from fmnist_jax.models.fields import with_dropout_rate
 from fmnist_jax.training.chunks import sum_over_chunks
 from fmnist_jax.training.hyperparameters import Hyperparameters, Number
+from fmnist_jax.training.inference import ModelFunctions, apply_model
 from fmnist_jax.training.optimizers import make_optimizer
 from fmnist_jax.training.parallel import AXIS, sum_over_devices
-from fmnist_jax.training.precision import Precision
 from fmnist_jax.training.schedules import learning_rate
 from fmnist_jax.training.state import EpochSums, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
-class StepFunctions:
+class StepFunctions(ModelFunctions):
     """What a step is made of: everything about a run that is not a number.
 
     Attributes:
-      model: with `axis_name=AXIS` where it normalises over the batch.
       optimizer_name: a registered optimizer.
       schedule: a registered schedule.
-      normalization: of pixels.
       augment: a function of keys [b] and images [b, h, w, c].
-      precision: dtypes.
       chunk: examples of a device's batch that are worked on at a time.
       in_loop: whether chunks and steps are loops in the program, not a copy each.
     """
 
-    model: nn.Module
     optimizer_name: str
     schedule: str
-    normalization: Normalization
     augment: Augmentation
-    precision: Precision
     chunk: int
     in_loop: bool
 
@@ -59,27 +46,6 @@ class Progress(NamedTuple):
     step: Int32[Array, '']
     sums: EpochSums
     bad_step: Int32[Array, '']
-
-
-def _apply(
-    functions: StepFunctions,
-    params: PyTree,
-    batch_stats: PyTree,
-    images: Float[Array, 'b h w c'],
-    **kwargs,
-):
-    """The model's call, in the compute dtype; logits come back in the param dtype."""
-    precision = functions.precision
-    params = jax.tree.map(lambda x: x.astype(precision.compute), params)
-    variables = {'params': params}
-    if batch_stats:
-        variables['batch_stats'] = batch_stats
-    logits, updates = functions.model.apply(
-        variables, images, mutable=['batch_stats'] if kwargs['train'] else [], **kwargs
-    )
-    new_stats = updates.get('batch_stats', batch_stats)
-    new_stats = jax.tree.map(lambda x: x.astype(precision.param), new_stats)
-    return logits.astype(precision.param), new_stats
 
 
 def train_step(
@@ -112,7 +78,7 @@ def train_step(
     functions = dataclasses.replace(functions, model=model)
 
     def loss_function(params, images, labels):
-        logits, batch_stats = _apply(
+        logits, batch_stats = apply_model(
             functions,
             params,
             state.batch_stats,
@@ -208,22 +174,5 @@ def make_train_call(functions: StepFunctions, num_steps: int) -> Callable:
             for _ in range(num_steps):
                 state = next_state(state)
         return state, Progress(state.step, state.sums, state.bad_step)
-
-    return call
-
-
-def make_predict_call(functions: StepFunctions) -> Callable:
-    """Class probabilities of one batch, to be mapped over the devices.
-
-    Returns:
-      A function of (params, batch_stats, examples, this device's indices
-      [1, local_batch]) that gives log-probabilities [local_batch, classes].
-    """
-
-    def call(params, batch_stats, examples, indices):
-        images = examples.images[indices[0]]
-        images = normalize(images, functions.normalization, functions.precision.compute)
-        logits, _ = _apply(functions, params, batch_stats, images, train=False)
-        return jax.nn.log_softmax(logits)
 
     return call

@@ -23,7 +23,7 @@ from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
 from fmnist_jax.training.profiling import Profiler
 from fmnist_jax.training.schedules import OPEN_ENDED
-from fmnist_jax.training.state import TrainState
+from fmnist_jax.training.state import TrainState, num_parameters
 from fmnist_jax.training.transfer import start_from
 
 
@@ -67,7 +67,7 @@ def train_and_evaluate(
         log(f'This run has finished: {experiment.total_steps} steps are done.')
     else:
         workdir_lib.create(folder)
-        _write_start(experiment, folder, int(state.step), record, origin)
+        _write_start(experiment, folder, state, record, origin)
         checkpoints.clean_up()
         startup = {'imports': import_seconds, 'data': data_seconds}
         profiler = Profiler(folder / workdir_lib.PROFILE if profile else None, log)
@@ -119,15 +119,16 @@ def _start(
 def _write_start(
     experiment: Experiment,
     folder: epath.Path,
-    step: int,
+    state: TrainState,
     record: Record,
     origin: dict[str, Any],
 ) -> None:
     """Writes what is known before training, and the metrics up to here."""
+    step, size = int(state.step), num_parameters(state.params)
     config = config_lib.to_dict(experiment.config)
     workdir_lib.write_json(folder / workdir_lib.CONFIG, config)
     path = folder / workdir_lib.PROVENANCE
-    now = provenance.collect(experiment.dataset, experiment.group) | origin
+    now = provenance.collect(experiment.dataset, experiment.group, size) | origin
     resumed = workdir_lib.read_json(path) if path.exists() and step else now
     if step:
         if resumed['devices'] != now['devices']:

@@ -1,0 +1,70 @@
+"""What all figures share: colours, type, and how they become files.
+
+Figures are made without `pyplot`, which keeps every figure it made and needs a display
+chosen; names in them are drawn as they are, never as mathematics.
+"""
+
+import io
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color: told apart by the colour-blind.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, BLACK = (
+    '#0072b2',
+    '#e69f00',
+    '#009e73',
+    '#d55e00',
+    '#cc79a7',
+    '#56b4e9',
+    '#f0e442',
+    '#000000',
+)
+COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
+# With colours used up, or in print, lines differ by this.
+LINE_STYLES = ('-', '--', '-.', ':')
+
+_SETTINGS = {
+    'font.size': 10,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'axes.axisbelow': True,
+    'grid.color': '#dddddd',
+    'grid.linewidth': 0.6,
+    'legend.frameon': False,
+    # Text stays text: small files, and names that a reader can select.
+    'svg.fonttype': 'none',
+    # The same figure gives the same bytes.
+    'svg.hashsalt': 'fmnist_jax',
+    # A class may be called "$5".
+    'text.parse_math': False,
+}
+
+
+def settings() -> mpl.rc_context:
+    """The style, for a `with` statement around all that makes a figure."""
+    return mpl.rc_context(_SETTINGS)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, that lays itself out."""
+    return Figure(figsize=(width, height), layout='constrained')
+
+
+def to_png(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as PNG."""
+    return _save(figure, 'png', dpi=dpi)
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element, to stand within HTML."""
+    text = _save(figure, 'svg', metadata={'Date': None}).decode()
+    return text[text.index('<svg') :]
+
+
+def _save(figure: Figure, format: str, **kwargs) -> bytes:
+    buffer = io.BytesIO()
+    with settings():
+        figure.savefig(buffer, format=format, **kwargs)
+    return buffer.getvalue()

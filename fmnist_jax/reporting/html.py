@@ -1,0 +1,35 @@
+"""Self-contained HTML pages from `templates/`: no network, every name escaped."""
+
+import functools
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from fmnist_jax.reporting.figures import style
+
+
+def render(template: str, **values: Any) -> str:
+    """A page.
+
+    Args:
+      template: a file in `templates/`.
+      **values: for the template; strings in them are escaped, whatever they hold.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+def inline_svg(figure: Any) -> Markup:
+    """A Matplotlib figure as an element of a page, where it takes the width it has."""
+    return Markup(style.to_svg(figure))
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader('fmnist_jax.reporting'),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

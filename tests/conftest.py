@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from configs import default
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.training import parallel
+from fmnist_jax.training.train import train_and_evaluate
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,8 +53,7 @@ def dataset(data_dir: str) -> Dataset:
     return load_dataset(config)
 
 
-@pytest.fixture
-def small_config(data_dir: str) -> ConfigDict:
+def make_small_config(data_dir: str) -> ConfigDict:
     """A config that trains on 640 real images in seconds."""
     config = default.get_config()
     config.data.data_dir = data_dir
@@ -64,6 +64,23 @@ def small_config(data_dir: str) -> ConfigDict:
     config.num_epochs = 2
     config.eval_batch_size = 250
     return config
+
+
+@pytest.fixture
+def small_config(data_dir: str) -> ConfigDict:
+    """A config that trains on 640 real images in seconds."""
+    return make_small_config(data_dir)
+
+
+@pytest.fixture(scope='session')
+def finished_run(data_dir: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The work folder of a small real run; for reading, or evaluating, only."""
+    config = make_small_config(data_dir)
+    # As many as the tests have already.
+    config.num_cpu_devices = 8
+    workdir = tmp_path_factory.mktemp('runs') / 'finished'
+    train_and_evaluate(config, workdir)
+    return workdir
 
 
 @pytest.fixture

@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
 import pytest
 from ml_collections import ConfigDict
+from playwright.sync_api import Browser
 
 from configs import default
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.training import parallel
 from fmnist_jax.training.train import train_and_evaluate
+from tests.browser import Watched, start_browser
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,6 +84,28 @@ def finished_run(data_dir: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
     workdir = tmp_path_factory.mktemp('runs') / 'finished'
     train_and_evaluate(config, workdir)
     return workdir
+
+
+@pytest.fixture(scope='session')
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with start_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens a file in a new page; at the end of the test it must have done no harm."""
+    opened = []
+
+    def open_(path: Path, **options) -> Watched:
+        opened.append(Watched(browser.new_page(**options), path))
+        return opened[-1]
+
+    yield open_
+    for watched in opened:
+        watched.page.close()
+        assert not watched.problems
 
 
 @pytest.fixture

@@ -7,12 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
 from fmnist_jax.data import Dataset
 from fmnist_jax.models import create_model
 from fmnist_jax.reporting import console
 from fmnist_jax.reporting.metrics import (
+    accuracy_interval,
+    calibration_bins,
     classification_report,
     confusion_matrix,
     expected_calibration_error,
@@ -194,14 +197,40 @@ def test_calibration_error_of_four_examples(confidence, hits, expected):
     with np.errstate(divide='ignore'):
         row = np.log([confidence, 1 - confidence])
     labels = np.array([0] * hits + [1] * (4 - hits))
-    error = expected_calibration_error(np.tile(row, (4, 1)), labels)
+    error = expected_calibration_error(calibration_bins(np.tile(row, (4, 1)), labels))
     assert error == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_bins_are_those_of_a_histogram(predictions, report):
+    log_probabilities, labels = predictions
+    confidence = np.exp(log_probabilities.max(1).astype(np.float64))
+    correct = log_probabilities.argmax(1) == labels
+    # SciPy's bins are closed below, ours above.
+    edges = np.nextafter(np.linspace(0, 1, BINS + 1), 2)
+    edges[0] = 0
+    means = [
+        stats.binned_statistic(confidence, x, 'mean', edges).statistic
+        for x in (confidence, correct)
+    ]
+    counts = stats.binned_statistic(confidence, None, 'count', edges).statistic
+    rows = report['calibration_bins']
+    assert [row['count'] for row in rows] == counts[counts > 0].tolist()
+    for key, mean in zip(('confidence', 'accuracy'), means, strict=True):
+        expected = mean[~np.isnan(mean)]
+        np.testing.assert_allclose([row[key] for row in rows], expected, rtol=1e-9)
+    assert all(row['lower'] <= row['confidence'] <= row['upper'] for row in rows)
+
+
+@pytest.mark.parametrize(('hits', 'count'), [(8964, 10_000), (0, 7), (7, 7), (1, 2)])
+def test_the_interval_of_an_accuracy_is_scipys(hits, count):
+    expected = stats.binomtest(hits, count).proportion_ci(method='wilson')
+    assert accuracy_interval(hits, count) == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_calibration_errors_of_different_bins_do_not_cancel():
     # 0.9 confident and always wrong, 0.6 confident and always right.
     rows = np.log([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    error = expected_calibration_error(rows, np.array([1, 1, 0, 0]))
+    error = expected_calibration_error(calibration_bins(rows, np.array([1, 1, 0, 0])))
     assert error == pytest.approx((0.9 + 0.4) / 2)
 
 

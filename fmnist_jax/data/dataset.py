@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from jaxtyping import Integer, UInt8
+from jaxtyping import Int, Integer, UInt8
 
 from fmnist_jax.data import classes, sources
 from fmnist_jax.data.folder import read_folder
@@ -68,6 +68,25 @@ class Dataset:
         if len(parts) == 1:
             return images[0], labels[0]
         return np.concatenate(images), np.concatenate(labels)
+
+    def num_shared(self, spec: str, other: str) -> int:
+        """How many examples two splits have in common.
+
+        Raises:
+          UserError: there is no such split.
+        """
+        both = self._positions(spec), self._positions(other)
+        return len(np.intersect1d(*both))
+
+    def _positions(self, spec: str) -> Int[np.ndarray, ' n']:
+        """The examples of a split, numbered through train and then test."""
+        num_train = len(self.arrays['train_labels'])
+        positions = {
+            'train': np.arange(num_train),
+            'test': num_train + np.arange(len(self.arrays['test_labels'])),
+        }
+        parts = self._parse(spec)
+        return np.concatenate([positions[name][a:b] for name, a, b in parts])
 
     def _parse(self, spec: str) -> list[tuple[str, int | None, int | None]]:
         from tensorflow_datasets.core import splits  # noqa: PLC0415 - slow to import

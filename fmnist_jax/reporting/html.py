@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from fmnist_jax.reporting import units
 from fmnist_jax.reporting.figures import style
 
 
@@ -21,15 +22,19 @@ def render(template: str, **values: Any) -> str:
 
 def inline_svg(figure: Any) -> Markup:
     """A Matplotlib figure as an element of a page, where it takes the width it has."""
-    return Markup(style.to_svg(figure))
+    wide = figure.get_figwidth() > 6
+    svg = style.to_svg(figure)
+    return Markup(svg.replace('<svg', '<svg class="wide"', 1) if wide else svg)
 
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader('fmnist_jax.reporting'),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {'duration': units.duration, 'percent': units.percent}
+    return environment

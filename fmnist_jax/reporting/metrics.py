@@ -1,5 +1,7 @@
 """Classification metrics from log-probabilities, in NumPy and float64."""
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,22 +33,54 @@ def confusion_matrix(
     return matrix
 
 
-def expected_calibration_error(
+def accuracy_interval(correct: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy: Wilson (1927), without continuity correction.
+
+    It says how far the accuracy on other images like these may be, not how much it
+    varies over seeds.
+
+    Args:
+      correct: how many were classified correctly.
+      count: of how many.
+    """
+    accuracy, z = correct / count, 1.959963984540054
+    middle = accuracy + z**2 / (2 * count)
+    half = z * math.sqrt(accuracy * (1 - accuracy) / count + (z / (2 * count)) ** 2)
+    scale = 1 + z**2 / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def calibration_bins(
     log_probabilities: Float[np.ndarray, 'n classes'], labels: Integer[np.ndarray, ' n']
-) -> float:
-    """Mean gap between confidence and accuracy over 15 bins of equal width.
+) -> list[dict[str, Any]]:
+    """Confidence against accuracy, over 15 bins of equal width.
 
     Guo et al. (2017), https://arxiv.org/abs/1706.04599; a bin is open below and closed
     above, the first closed at both ends.
+
+    Returns:
+      For each bin that holds examples its bounds `lower` and `upper`, their `count`,
+      their mean `confidence` (probability of the predicted class) and `accuracy`.
     """
     confidence = np.exp(log_probabilities.max(1).astype(np.float64))
     correct = log_probabilities.argmax(1) == labels
     bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(int) - 1, 0, _ECE_BINS - 1)
-    gaps = [
-        abs(correct[bins == b].sum() - confidence[bins == b].sum())
-        for b in range(_ECE_BINS)
+    return [
+        {
+            'lower': number / _ECE_BINS,
+            'upper': (number + 1) / _ECE_BINS,
+            'count': int((bins == number).sum()),
+            'confidence': float(confidence[bins == number].mean()),
+            'accuracy': float(correct[bins == number].mean()),
+        }
+        for number in np.unique(bins).tolist()
     ]
-    return float(sum(gaps) / len(labels))
+
+
+def expected_calibration_error(bins: Sequence[Mapping[str, Any]]) -> float:
+    """Mean gap between confidence and accuracy over `calibration_bins`."""
+    gaps = [bin['count'] * abs(bin['accuracy'] - bin['confidence']) for bin in bins]
+    return float(sum(gaps) / sum(bin['count'] for bin in bins))
 
 
 def classification_report(
@@ -64,11 +98,15 @@ def classification_report(
     per_class = _per_class(matrix, class_names)
     weights = {'macro_avg': None, 'weighted_avg': matrix.sum(1)}
     summary = loss_and_accuracy(log_probabilities, labels)
+    bins = calibration_bins(log_probabilities, labels)
+    correct, count = int(np.trace(matrix)), len(labels)
     return {
         **summary,
+        'accuracy_interval': list(accuracy_interval(correct, count)),
         'nll': summary['loss'],
-        'num_examples': len(labels),
-        'ece': expected_calibration_error(log_probabilities, labels),
+        'num_examples': count,
+        'ece': expected_calibration_error(bins),
+        'calibration_bins': bins,
         'per_class': per_class,
         **{key: _average(per_class, weight) for key, weight in weights.items()},
         'most_confused': _most_confused(matrix),

@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
+from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
-from fmnist_jax.data import load_dataset
+from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log, per_class_table
+from fmnist_jax.reporting.gallery import Scored
 from fmnist_jax.reporting.metrics import classification_report
+from fmnist_jax.reporting.report import Origin, write_report
 from fmnist_jax.training import provenance, trained
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import configure_jax
@@ -61,27 +65,78 @@ def evaluate(
             f'the checkpoint of step {step} gives probabilities that are not finite on '
             f'the {split} split; try another with --checkpoint'
         )
-    labels = labels.astype(np.int64)
+    scored = Scored(
+        images, labels.astype(np.int64), log_probabilities, dataset.class_names
+    )
     metrics = {
         'split': split,
         'split_spec': config.data[f'{split}_split'],
+        'checkpoint': checkpoint,
         'checkpoint_step': step,
         'num_parameters': num_parameters(model.params),
-        **classification_report(log_probabilities, labels, dataset.class_names),
+        'selection': _selection(dataset, config, split, checkpoint),
+        **classification_report(log_probabilities, scored.labels, dataset.class_names),
     }
-    _write(folder / workdir_lib.EVALUATION / split, metrics, labels, log_probabilities)
+    target = folder / workdir_lib.EVALUATION / split
+    _write(target, metrics, scored)
+    origin = Origin(
+        run=workdir_lib.absolute(folder).name,
+        config=config_lib.flatten(config_lib.to_dict(config)),
+        provenance=workdir_lib.read_json(folder / workdir_lib.PROVENANCE),
+        lines=checkpoints.read_record(checkpoints.latest(lambda _: None)).metrics,
+        steps_per_epoch=_steps_per_epoch(dataset, config),
+    )
+    write_report(target, metrics, scored, origin)
+    log(f'report: {target / "report.html"}')
     return metrics
 
 
-def _write(
-    folder: epath.Path,
-    metrics: dict[str, Any],
-    labels: np.ndarray,
-    log_probabilities: np.ndarray,
-) -> None:
+def _steps_per_epoch(dataset: Dataset, config: ConfigDict) -> int:
+    _, labels = dataset.split(config.data.train_split)
+    return len(labels) // config.batch_size
+
+
+def _selection(
+    dataset: Dataset, config: ConfigDict, split: str, checkpoint: str
+) -> dict[str, Any]:
+    """Whether anything was learned from the scored split, or chosen by it."""
+    spec = config.data[f'{split}_split']
+    trained_on = dataset.num_shared(spec, config.data.train_split)
+    chosen_by = dataset.num_shared(spec, config.data.validation_split)
+    if trained_on:
+        words = (
+            f'Yes: the model was trained on {trained_on:,} of its images, so that its '
+            'figures say little of new ones.'
+        )
+    elif chosen_by and checkpoint == 'best':
+        words = (
+            f'Yes: the checkpoint was chosen by its accuracy on {chosen_by:,} of these '
+            'images, so that the figures are optimistic.'
+        )
+    elif chosen_by:
+        words = (
+            f'The checkpoint was named; but {chosen_by:,} of these images are of the '
+            "split that the run's choices are made by."
+        )
+    else:
+        words = (
+            f'No: it shares no image with {config.data.train_split}, which the model '
+            f'was trained on, or with {config.data.validation_split}, which its '
+            'checkpoint was chosen by.'
+        )
+    return {
+        'shared_with_train': trained_on,
+        'shared_with_validation': chosen_by,
+        'words': words,
+    }
+
+
+def _write(folder: epath.Path, metrics: dict[str, Any], scored: Scored) -> None:
     """Writes the metrics and the predictions they were made of, and prints them."""
     buffer = io.BytesIO()
-    np.savez(buffer, labels=labels, probabilities=np.exp(log_probabilities))
+    np.savez(
+        buffer, labels=scored.labels, probabilities=np.exp(scored.log_probabilities)
+    )
     workdir_lib.write_bytes(folder / 'predictions.npz', buffer.getvalue())
     workdir_lib.write_json(folder / 'metrics.json', metrics)
     log(per_class_table(metrics))

@@ -4,6 +4,7 @@ Figures are made without `pyplot`, which keeps every figure it made and needs a 
 chosen; names in them are drawn as they are, never as mathematics.
 """
 
+import contextlib
 import io
 
 import matplotlib as mpl
@@ -35,6 +36,7 @@ _SETTINGS = {
     'legend.frameon': False,
     # Text stays text: small files, and names that a reader can select.
     'svg.fonttype': 'none',
+    'pdf.fonttype': 42,
     # The same figure gives the same bytes.
     'svg.hashsalt': 'fmnist_jax',
     # A class may be called "$5".
@@ -42,12 +44,12 @@ _SETTINGS = {
 }
 
 
-def settings() -> mpl.rc_context:
+def settings() -> contextlib.AbstractContextManager[None]:
     """The style, for a `with` statement around all that makes a figure."""
     return mpl.rc_context(_SETTINGS)
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float | int, height: float | int) -> Figure:
     """An empty figure of so many inches, that lays itself out."""
     return Figure(figsize=(width, height), layout='constrained')
 
@@ -55,6 +57,11 @@ def new_figure(width: float, height: float) -> Figure:
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
     """The figure as PNG."""
     return _save(figure, 'png', dpi=dpi)
+
+
+def to_pdf(figure: Figure) -> bytes:
+    """The figure as PDF, for papers."""
+    return _save(figure, 'pdf', metadata={'CreationDate': None})
 
 
 def to_svg(figure: Figure) -> str:

@@ -2,7 +2,7 @@
 # Sets everything up on a fresh machine and runs the main job or the tests.
 #
 #   ./launch.sh [FLAGS]          train configs/tinyvgg.py, or what --config=FILE names
-#   ./launch.sh test [--slow]    lint and test
+#   ./launch.sh test [--slow]    lint and test (as root, installs Chromium if need be)
 #   ./launch.sh setup            only set up
 #
 # Environment: FMNIST_JAX_VENV, the virtual environment (default: .venv here);
@@ -136,6 +136,23 @@ train() {
   exec "$venv/bin/python" -m fmnist_jax.main "${config[@]}" "$@"
 }
 
+# The tests of the HTML pages drive Chromium; without it they fail, and say so.
+install_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    command -v "$name" >/dev/null && return
+  done
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say 'installing the package chromium'
+    apt-get -q update >/dev/null 2>&1 || true
+    DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
+      chromium >/dev/null 2>&1 && return
+    say 'apt-get install chromium failed'
+  fi
+  say 'the tests of HTML pages will fail: they need Chromium; on Debian or Ubuntu, as' \
+    'root: apt-get install chromium'
+}
+
 run_tests() {
   "$venv/bin/ruff" format --check .
   "$venv/bin/ruff" check .
@@ -146,6 +163,7 @@ case ${1:-} in
   test)
     shift
     set_up
+    install_browser
     run_tests "$@"
     ;;
   setup) set_up ;;

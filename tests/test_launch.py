@@ -128,6 +128,41 @@ def test_a_folder_of_others_is_not_emptied(checkout, tmp_path):
     assert (folder / 'thesis.txt').read_text() == 'kept'
 
 
+@pytest.fixture
+def without_browser(checkout, tmp_path) -> str:
+    """A PATH with all the tools of this machine but Chromium, `apt-get` and `id`."""
+    folder = tmp_path / 'tools'
+    folder.mkdir()
+    hidden = ('chromium', 'google-chrome', 'apt-get', 'id')
+    for place in ('/bin', '/usr/bin'):
+        for tool in Path(place).iterdir():
+            link = folder / tool.name
+            if not tool.name.startswith(hidden) and not link.exists():
+                link.symlink_to(tool)
+    launch(checkout, 'setup')
+    write_script(checkout / '.venv' / 'bin' / 'ruff', '#!/usr/bin/env bash')
+    return f'{tmp_path}/bin:{folder}'
+
+
+@pytest.mark.parametrize(('user', 'installed'), [(0, True), (1000, False)])
+def test_the_browser_is_installed_or_named(user, installed, checkout, without_browser):
+    folder = checkout.parent / 'bin'
+    write_script(folder / 'apt-get', '#!/usr/bin/env bash\necho "apt $*" >>"$CALLS"')
+    write_script(folder / 'id', f'#!/usr/bin/env bash\necho {user}')
+    done, calls = launch(checkout, 'test', PATH=without_browser)
+    assert done.returncode == 0, done.stderr
+    assert calls[-1] == '-m pytest'
+    asked = [call for call in calls if call.startswith('apt') and 'chromium' in call]
+    assert bool(asked) == installed
+    assert ('apt-get install chromium' in done.stderr) != installed
+
+    write_script(folder / 'chromium', '#!/usr/bin/env bash')
+    done, calls = launch(checkout, 'test', PATH=without_browser)
+    assert done.returncode == 0
+    assert not [call for call in calls if call.startswith('apt')]
+    assert 'chromium' not in done.stderr
+
+
 def test_mistakes_are_told(checkout):
     done, _ = launch(checkout, 'tset')
     assert done.returncode == 2

@@ -23,9 +23,15 @@ EVALUATION = 'eval'
 PROFILE = 'profile'
 TENSORBOARD = 'tensorboard'
 
+_ADVICE = 'choose another with --workdir'
 
-def create(path: epath.PathLike) -> epath.Path:
+
+def create(path: epath.PathLike, advice: str = _ADVICE) -> epath.Path:
     """Makes `path` a folder that can be written to.
+
+    Args:
+      path: of the folder.
+      advice: what to do if it cannot be; the end of the message.
 
     Raises:
       UserError: a file stands there, or the folder cannot be made or written to.
@@ -38,8 +44,7 @@ def create(path: epath.PathLike) -> epath.Path:
         probe.unlink()
     except OSError as error:
         raise UserError(
-            f'cannot use {folder} as a work folder ({error.strerror or error}); '
-            'choose another with --workdir'
+            f'cannot write to the folder {folder} ({error.strerror or error}); {advice}'
         ) from error
     return folder
 
@@ -52,8 +57,7 @@ def check(folder: epath.Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(
-            f'cannot use {folder} as a work folder: it is a file; choose another with '
-            '--workdir'
+            f'cannot use {folder} as a work folder: it is a file; {_ADVICE}'
         )
 
 

@@ -1,7 +1,10 @@
 """A small run, trained and then evaluated, against scikit-learn."""
 
+import hashlib
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -206,6 +209,87 @@ def test_a_checkpoint_that_is_not_there_is_a_user_error(workdir, tmp_path):
         evaluate(workdir, 'test', 'bset')
     with pytest.raises(UserError, match=r'config\.json is missing'):
         evaluate(tmp_path / 'nothing')
+
+
+@pytest.fixture
+def copied(finished_run, tmp_path) -> Path:
+    """A work folder to spoil."""
+    shutil.copytree(finished_run, tmp_path / 'run')
+    return tmp_path / 'run'
+
+
+def without_checkpoints(workdir: Path) -> None:
+    shutil.rmtree(workdir / 'checkpoints')
+
+
+def half_written(workdir: Path) -> None:
+    for path in (workdir / 'checkpoints').iterdir():
+        (path / 'manifest.sha256').unlink()
+
+
+def truncated(workdir: Path) -> None:
+    for path in workdir.glob('checkpoints/*/state/manifest.ocdbt'):
+        path.write_bytes(path.read_bytes()[:10])
+
+
+def split_out_of_range(workdir: Path) -> None:
+    config = json.loads((workdir / 'config.json').read_text())
+    config['data']['test_split'] = 'test[20000:]'
+    (workdir / 'config.json').write_text(json.dumps(config))
+
+
+def file_in_the_way(workdir: Path) -> None:
+    shutil.rmtree(workdir / 'eval', ignore_errors=True)
+    (workdir / 'eval').write_text('mine')
+
+
+def without_provenance(workdir: Path) -> None:
+    (workdir / 'provenance.json').unlink()
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (without_checkpoints, 'there is no whole checkpoint in'),
+        (half_written, 'there is no whole checkpoint in'),
+        (truncated, 'there is no whole checkpoint in'),
+        (split_out_of_range, "split 'test[20000:]' of fashion_mnist cannot be taken"),
+        (file_in_the_way, 'eval/test (Not a directory); evaluate writes its results'),
+        (without_provenance, 'provenance.json is missing'),
+    ],
+)
+def test_a_work_folder_that_is_not_whole_is_a_user_error(spoil, message, copied):
+    spoil(copied)
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob('*')}
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        evaluate(copied)
+    assert '\n' not in str(caught.value)
+    now = {p: p.stat().st_mtime_ns for p in copied.rglob('*') if 'eval' not in str(p)}
+    assert now.items() <= before.items()
+
+
+def test_a_run_without_an_epoch_has_a_report(copied):
+    """Killed within the first epoch: there is a checkpoint, and no metrics yet."""
+    step = max(int(path.name) for path in (copied / 'checkpoints').iterdir())
+    folder = copied / 'checkpoints' / str(step)
+    metadata = folder / 'record' / 'metadata'
+    metadata.write_text(json.dumps({'metrics': [], 'epoch_seconds': 1.0}))
+    for other in (copied / 'checkpoints').iterdir():
+        if other != folder:
+            shutil.rmtree(other)
+    lines = (folder / 'manifest.sha256').read_text().splitlines()
+    digest = hashlib.sha256(metadata.read_bytes()).hexdigest()
+    sealed = [
+        f'{digest}  record/metadata' if line.endswith('  record/metadata') else line
+        for line in lines
+    ]
+    (folder / 'manifest.sha256').write_text('\n'.join(sealed) + '\n')
+    with pytest.raises(UserError, match='no checkpoint from the end of an epoch yet'):
+        evaluate(copied)
+    metrics = evaluate(copied, checkpoint='last')
+    assert metrics['checkpoint_step'] == step
+    page = (copied / 'eval' / 'test' / 'report.html').read_text()
+    assert 'No epoch has ended yet' in page
 
 
 def test_the_script_writes_what_the_function_returns(workdir):

@@ -53,6 +53,9 @@ def evaluate(
     configure_jax(config)
     checkpoints = Checkpoints(folder)
     step = checkpoints.find(checkpoint, log)
+    target = workdir_lib.create(
+        folder / workdir_lib.EVALUATION / split, 'evaluate writes its results there'
+    )
     dataset = load_dataset(config.data, log)
     provenance.check_data(dataset, folder)
     model = trained.restore(
@@ -77,7 +80,6 @@ def evaluate(
         'selection': _selection(dataset, config, split, checkpoint),
         **classification_report(log_probabilities, scored.labels, dataset.class_names),
     }
-    target = folder / workdir_lib.EVALUATION / split
     _write(target, metrics, scored)
     origin = Origin(
         run=workdir_lib.absolute(folder).name,

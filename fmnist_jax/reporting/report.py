@@ -100,7 +100,12 @@ def _page(
         most_wrong=gallery.most_wrong(scored),
         samples=list(gallery.samples(scored, shown)),
         size={'height': height, 'width': width, 'columns': pictures.COLUMNS},
-        svg={name: html.inline_svg(figure) for name, figure in figures.items()},
+        # The heat map is in the page as a table.
+        svg={
+            name: html.inline_svg(figure)
+            for name, figure in figures.items()
+            if name != 'confusion_matrix'
+        },
         scored_epoch=_scored_epoch(metrics, origin),
         training_seconds=sum(line.get('seconds', 0) for line in origin.lines),
         **_learning(origin.lines),

@@ -94,7 +94,8 @@ def run(main: Callable[..., None], arguments: str | None = None) -> None:
     """Parses the flags, calls `main` and exits.
 
     Exit codes: 0 done; 2 a mistake in the flags, config, data or work folder
-    (`UserError`); 3 training diverged; 130 interrupted.
+    (`UserError`); 3 training diverged; 4 some of the files to classify could not be
+    read, the others were classified; 130 interrupted.
 
     Args:
       main: called without arguments, or with the list of those that are not flags.

@@ -227,6 +227,11 @@ def flatten(values: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     return flat
 
 
+def decides_result(field: str) -> bool:
+    """Whether what comes out of a run depends on a field, given by its dotted name."""
+    return not field.startswith(_EXECUTION_FIELDS)
+
+
 def changed_fields(
     before: Mapping[str, Any], now: Mapping[str, Any], *, may_extend: bool
 ) -> list[str]:
@@ -244,7 +249,7 @@ def changed_fields(
     old, new = flatten(before), flatten(now)
     changed = []
     for field in sorted(old.keys() | new.keys()):
-        if field.startswith(_EXECUTION_FIELDS) or old.get(field) == new.get(field):
+        if not decides_result(field) or old.get(field) == new.get(field):
             continue
         if field == 'num_epochs' and may_extend and new[field] > old[field]:
             continue

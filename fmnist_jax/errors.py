@@ -19,6 +19,12 @@ class DivergenceError(UserError):
     exit_code = 3
 
 
+class UnreadableFilesError(UserError):
+    """Some of the files could not be read; all was done that needs only the others."""
+
+    exit_code = 4
+
+
 def unknown_name(kind: str, name: object, valid: Iterable[str]) -> UserError:
     """The error for a name that is not registered, with the nearest that is."""
     valid = sorted(valid)

@@ -10,7 +10,6 @@ writes nothing and fails if a file is not what it would be.
 import argparse
 import json
 import re
-import statistics
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fmnist_jax.reporting.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
+from fmnist_jax.reporting.text import config_value, markdown_table, spread
 
 ROOT = Path(__file__).parent.parent
 PAGES = ('README.md', 'results/*.md')
@@ -42,19 +43,11 @@ def read_group(runs: Path, group: str) -> list[Run]:
 
 def _spread(values: Sequence[float]) -> str:
     """Fractions as per cent, mean ± standard deviation (n - 1)."""
-    mean = 100 * statistics.mean(values)
-    if len(values) == 1:
-        return f'{mean:.2f} %'
-    return f'{mean:.2f} ± {100 * statistics.stdev(values):.2f} %'
+    return f'{spread([100 * value for value in values], 2)} %'
 
 
 def _duration(seconds: float) -> str:
     return f'{int(seconds) // 60} min {int(seconds) % 60} s'
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    lines = [header, ['---'] * len(header), *rows]
-    return ''.join(f'| {" | ".join(map(str, line))} |\n' for line in lines)
 
 
 def seeds_table(runs: Sequence[Run]) -> str:
@@ -81,7 +74,7 @@ def seeds_table(runs: Sequence[Run]) -> str:
         '',
         '',
     )
-    return _markdown(header, [*rows, mean])
+    return markdown_table(header, [*rows, mean])
 
 
 def headline_table(runs: Sequence[Run]) -> str:
@@ -96,18 +89,12 @@ def headline_table(runs: Sequence[Run]) -> str:
         len(runs),
     )
     header = ('model', 'parameters', 'epochs', 'validation', 'test', 'seeds')
-    return _markdown(header, [row])
+    return markdown_table(header, [row])
 
 
 def trials_table(runs: Sequence[Run]) -> str:
     """A row for each trial, the best on validation first: what differs, what came."""
-    differing = [
-        field
-        for field in sorted({field for run in runs for field in run.config})
-        if field not in ('data.data_dir', 'data.idx_dir')
-        and not field.startswith('logging.')
-        and len({json.dumps(run.config.get(field)) for run in runs}) > 1
-    ]
+    differing = differing_fields([run.config for run in runs])
     header = [
         *(f'`{field}`' for field in differing),
         'best',
@@ -120,25 +107,14 @@ def trials_table(runs: Sequence[Run]) -> str:
         lines = run.lines('validation')
         rows.append(
             [
-                *(_cell(run.config.get(field)) for field in differing),
+                *(config_value(run.config.get(field)) for field in differing),
                 f'{100 * run.best["accuracy"]:.2f} %',
                 run.best['epoch'],
                 f'{100 * lines[-1]["accuracy"]:.2f} %',
                 f'{min(line["loss"] for line in lines):.4f}',
             ]
         )
-    return _markdown(header, rows)
-
-
-def _cell(value: Any) -> str:
-    """A config's value; operations as their names and arguments."""
-    if not isinstance(value, list):
-        return str(value)
-    calls = []
-    for entry in value:
-        arguments = (f'{k}={v}' for k, v in entry.items() if k != 'name')
-        calls.append(f'{entry["name"]}({", ".join(arguments)})')
-    return ', '.join(calls) or 'none'
+    return markdown_table(header, rows)
 
 
 def peers_table(report: Mapping[str, Any]) -> str:
@@ -159,7 +135,7 @@ def peers_table(report: Mapping[str, Any]) -> str:
                 f'{summary["useful_fraction"]:.2f}',
             ]
         )
-    return _markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def waits_table(report: Mapping[str, Any]) -> str:
@@ -179,7 +155,7 @@ def waits_table(report: Mapping[str, Any]) -> str:
         rows.append([f'epoch of {int(size):,} images', f'{seconds:.2f} s ({rate})'])
     rate = report['prediction_images_per_second']
     rows.append(['predictions of `evaluate`', f'{rate:,.0f} images/s'])
-    return _markdown(('what', 'measured'), rows)
+    return markdown_table(('what', 'measured'), rows)
 
 
 def read_report(runs: Path, name: str) -> dict[str, Any]:

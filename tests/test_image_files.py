@@ -1,0 +1,489 @@
+"""Image files: found, read whatever is in them, and prepared, on real images."""
+
+import contextlib
+import io
+import os
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from fmnist_jax.data import image_files
+from fmnist_jax.data.image_files import ImageFileError
+from fmnist_jax.data.image_preparation import prepare
+
+GREY = (28, 28, 1)
+COLOR = (28, 28, 3)
+
+
+@pytest.fixture(scope='module')
+def test_images(dataset) -> np.ndarray:
+    """Fashion-MNIST's, uint8 [10000, 28, 28]."""
+    return dataset.arrays['test_images'][..., 0]
+
+
+@pytest.fixture
+def pixels(test_images) -> np.ndarray:
+    """An ankle boot: light on black, not the same upside down or in a mirror."""
+    return test_images[0]
+
+
+def encode(image: Image.Image | np.ndarray, form: str, **kwargs) -> bytes:
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, form, **kwargs)
+    return buffer.getvalue()
+
+
+def read(tmp_path: Path, content: bytes) -> Image.Image:
+    path = tmp_path / 'image'
+    path.write_bytes(content)
+    return image_files.read(str(path))
+
+
+def prepare_file(tmp_path: Path, content: bytes, shape=GREY, invert='auto'):
+    return prepare(read(tmp_path, content), shape, invert)
+
+
+# --- Finding files.
+
+
+def names(found: list[tuple[str, str | None]], folder: Path) -> list[str]:
+    assert all(problem is None for _, problem in found)
+    return [os.path.relpath(file, folder) for file, _ in found]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    files = (
+        'b.PNG',
+        'a.jpeg',
+        'c.txt',
+        '.hidden.png',
+        '._a.jpeg',
+        'sub/d.png',
+        'e.tif',
+    )
+    for name in (*files, 'sub/f.gif', 'shirt[1].png'):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b'')
+    (tmp_path / 'folder.png').mkdir()
+    return tmp_path
+
+
+def test_a_folder_stands_for_the_image_files_in_it_by_name(folder):
+    found = image_files.find([str(folder)])
+    assert names(found, folder) == ['a.jpeg', 'b.PNG', 'e.tif', 'shirt[1].png']
+
+
+def test_a_named_file_is_tried_whatever_it_is_called(folder):
+    files = [f'{folder}/c.txt', f'{folder}/.hidden.png', f'{folder}/shirt[1].png']
+    assert image_files.find(files) == [(file, None) for file in files]
+
+
+def test_patterns_give_files_by_name(folder):
+    found = image_files.find([f'{folder}/*.png'])
+    assert names(found, folder) == ['shirt[1].png']
+    found = image_files.find([f'{folder}/**/*.[pg]*'])
+    assert names(found, folder) == ['shirt[1].png', 'sub/d.png', 'sub/f.gif']
+
+
+def test_a_file_is_named_once_where_it_is_named_first(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    arguments = ['sub/d.png', 'sub', './sub/d.png', str(folder / 'sub' / 'f.gif')]
+    assert image_files.find(arguments) == [('sub/d.png', None), ('sub/f.gif', None)]
+
+
+def test_an_argument_without_files_does_not_hide_the_others(folder):
+    (folder / 'empty').mkdir()
+    arguments = ['empty', 'missing.png', '*.webp', 'e.tif', '']
+    found = image_files.find([a and f'{folder}/{a}' for a in arguments])
+    assert [problem and problem.split(' (')[0] for _, problem in found] == [
+        'no image file in this folder',
+        'no such file or folder',
+        'no file matches this pattern',
+        None,
+        'no such file or folder',
+    ]
+    assert found[1][0] == f'{folder}/missing.png'
+
+
+def test_a_name_that_is_not_utf_8_is_found(tmp_path):
+    (Path(os.fsdecode(bytes(tmp_path) + b'/\xff.png'))).write_bytes(b'')
+    ((file, problem),) = image_files.find([str(tmp_path)])
+    assert os.fsencode(file) == bytes(tmp_path) + b'/\xff.png'
+    assert problem is None
+
+
+# --- Reading and preparing what is good.
+
+
+def to_16_bits(pixels: np.ndarray) -> np.ndarray:
+    """The same brightness; low bytes that tell nothing."""
+    return pixels.astype(np.uint16) * 256 + 77
+
+
+# Ways of keeping a grey image without loss.
+LOSSLESS = {
+    'PNG': lambda x: encode(x, 'PNG'),
+    'BMP': lambda x: encode(x, 'BMP'),
+    'GIF': lambda x: encode(x, 'GIF'),
+    'PGM': lambda x: encode(x, 'PPM'),
+    'TIFF': lambda x: encode(x, 'TIFF'),
+    'TIFF, LZW': lambda x: encode(x, 'TIFF', compression='tiff_lzw'),
+    'WebP': lambda x: encode(x, 'WEBP', lossless=True),
+    'RGB': lambda x: encode(Image.fromarray(x).convert('RGB'), 'PNG'),
+    'RGBA': lambda x: encode(Image.fromarray(x).convert('RGBA'), 'PNG'),
+    'LA': lambda x: encode(Image.fromarray(x).convert('LA'), 'PNG'),
+    'palette': lambda x: encode(Image.fromarray(x).convert('P'), 'PNG'),
+    '16 bits, PNG': lambda x: encode(to_16_bits(x), 'PNG'),
+    '16 bits, TIFF': lambda x: encode(to_16_bits(x), 'TIFF'),
+    '16 bits, PGM': lambda x: (
+        b'P5 28 28 65535 ' + to_16_bits(x).astype('>u2').tobytes()
+    ),
+    'plain PGM': lambda x: b'P2 28 28 255 ' + ' '.join(map(str, x.flat)).encode(),
+}
+
+
+@pytest.mark.parametrize('way', LOSSLESS)
+def test_an_image_kept_without_loss_comes_out_as_it_was(tmp_path, test_images, way):
+    for pixels in test_images[:20]:
+        prepared = prepare_file(tmp_path, LOSSLESS[way](pixels))
+        np.testing.assert_array_equal(prepared[..., 0], pixels)
+
+
+@pytest.mark.parametrize(
+    ('form', 'mode'),
+    [
+        ('JPEG', 'L'),
+        ('JPEG', 'RGB'),
+        ('JPEG', 'CMYK'),
+        ('WEBP', 'RGB'),
+        ('AVIF', 'RGB'),
+    ],
+)
+def test_an_image_kept_with_loss_comes_out_much_as_it_was(tmp_path, pixels, form, mode):
+    image = Image.fromarray(pixels).convert(mode)
+    prepared = prepare_file(tmp_path, encode(image, form, quality=95))
+    difference = prepared[..., 0].astype(int) - pixels
+    assert np.abs(difference).mean() < 4
+
+
+def test_an_image_of_one_bit_is_black_and_white(tmp_path, pixels):
+    content = encode(Image.fromarray(pixels > 127), 'PNG')
+    prepared = prepare_file(tmp_path, content)
+    np.testing.assert_array_equal(prepared[..., 0], (pixels > 127) * np.uint8(255))
+
+
+# What a camera has done to the upright picture when it notes an orientation, by
+# https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf, 4.6.4: where row 0 and column 0
+# of the stored picture are.
+ORIENTATIONS = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.T,
+    6: lambda x: x.T[::-1],
+    7: lambda x: x.T[::-1, ::-1],
+    8: lambda x: x.T[:, ::-1],
+}
+
+
+@pytest.mark.parametrize('orientation', ORIENTATIONS)
+@pytest.mark.parametrize('form', ['PNG', 'TIFF'])
+def test_a_picture_is_turned_upright(tmp_path, pixels, orientation, form):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = np.ascontiguousarray(ORIENTATIONS[orientation](pixels))
+    prepared = prepare_file(tmp_path, encode(stored, form, exif=exif))
+    np.testing.assert_array_equal(prepared[..., 0], pixels)
+
+
+@pytest.mark.parametrize('form', ['GIF', 'PNG', 'WEBP', 'TIFF'])
+def test_the_first_picture_of_several_is_read(tmp_path, test_images, form):
+    first, *others = map(Image.fromarray, test_images[:3])
+    options = {'lossless': True} if form == 'WEBP' else {}
+    content = encode(first, form, save_all=True, append_images=others, **options)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.n_frames == 3
+    prepared = prepare_file(tmp_path, content)
+    np.testing.assert_array_equal(prepared[..., 0], test_images[0])
+
+
+def test_colour_becomes_grey_by_its_luma(tmp_path):
+    color = np.random.default_rng(0).integers(0, 256, COLOR, dtype=np.uint8)
+    prepared = prepare_file(tmp_path, encode(color, 'PNG'), invert='no')
+    luma = color @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(prepared[..., 0], luma, atol=0.6)
+
+
+def test_a_model_of_colour_images_is_given_them(tmp_path, pixels):
+    grey = prepare_file(tmp_path, encode(pixels, 'PNG'), COLOR)
+    np.testing.assert_array_equal(grey, np.stack([pixels] * 3, axis=-1))
+    color = np.random.default_rng(0).integers(128, 256, COLOR, dtype=np.uint8)
+    content = encode(color, 'PNG')
+    np.testing.assert_array_equal(prepare_file(tmp_path, content, COLOR), color)
+    inverted = prepare_file(tmp_path, content, COLOR, 'yes')
+    np.testing.assert_array_equal(inverted, 255 - color)
+
+
+# --- Background.
+
+
+def test_auto_inverts_no_test_image_and_every_inverted_one(test_images):
+    for pixels in test_images:
+        kept = prepare(Image.fromarray(pixels), GREY)[..., 0]
+        turned = prepare(Image.fromarray(255 - pixels), GREY)[..., 0]
+        assert np.array_equal(kept, pixels)
+        assert np.array_equal(turned, pixels)
+
+
+def test_the_mean_would_invert_many_test_images(test_images):
+    # What the docstring of `prepare` says of the alternative.
+    assert (test_images.mean(axis=(1, 2)) > 127).sum() == 565
+
+
+def test_a_thing_that_reaches_the_border_does_not_decide():
+    pixels = np.full((28, 28), 60, np.uint8)
+    # 51 of 108 pixels of the border, whose mean is 152.
+    pixels[0], pixels[:24, -1] = 255, 255
+    np.testing.assert_array_equal(
+        prepare(Image.fromarray(pixels), GREY)[..., 0], pixels
+    )
+
+
+def test_invert_is_as_it_is_asked_for(pixels):
+    dark, light = Image.fromarray(pixels), Image.fromarray(255 - pixels)
+    np.testing.assert_array_equal(prepare(dark, GREY, 'yes')[..., 0], 255 - pixels)
+    np.testing.assert_array_equal(prepare(light, GREY, 'yes')[..., 0], pixels)
+    np.testing.assert_array_equal(prepare(light, GREY, 'no')[..., 0], 255 - pixels)
+
+
+@pytest.mark.parametrize(('invert', 'background'), [('yes', 255), ('no', 0)])
+def test_transparent_pixels_become_the_background(tmp_path, pixels, invert, background):
+    alpha = np.arange(784).reshape(28, 28) % 256
+    content = encode(np.stack([pixels, alpha.astype(np.uint8)], axis=-1), 'PNG')
+    blended = (alpha * pixels.astype(float) + (255 - alpha) * background) / 255
+    expected = 255 - blended if invert == 'yes' else blended
+    prepared = prepare_file(tmp_path, content, invert=invert)
+    np.testing.assert_allclose(prepared[..., 0], expected, atol=1)
+
+
+def test_a_picture_cut_out_of_its_background_is_put_on_black(tmp_path, pixels):
+    # As shops have them: dark, the background transparent, its colour of no meaning.
+    alpha = np.where(pixels > 0, 255, 0).astype(np.uint8)
+    shades = np.where(pixels > 0, 255 - pixels, 90).astype(np.uint8)
+    cut_out = np.stack([shades, shades, shades, alpha], axis=-1)
+    for form, options in (('PNG', {}), ('WEBP', {'lossless': True})):
+        prepared = prepare_file(tmp_path, encode(cut_out, form, **options))
+        np.testing.assert_array_equal(prepared[..., 0], pixels)
+    large = Image.fromarray(cut_out).resize((280, 280), Image.Resampling.NEAREST)
+    prepared = prepare_file(tmp_path, encode(large, 'PNG'))
+    assert np.abs(prepared[..., 0].astype(int) - pixels).mean() < 8
+    assert prepared[0, 0, 0] == 0
+
+
+# --- Size.
+
+
+@pytest.mark.parametrize('factor', [2, 10, 50])
+def test_an_enlarged_image_is_shrunk_to_what_it_was(test_images, factor):
+    for pixels in test_images[:5]:
+        large = np.kron(pixels, np.ones((factor, factor), np.uint8))
+        prepared = prepare(Image.fromarray(large), GREY)[..., 0]
+        assert np.abs(prepared.astype(int) - pixels).mean() < 8
+
+
+def test_fine_detail_is_averaged_not_skipped():
+    checks = np.indices((1400, 1400)).sum(axis=0) % 2 * 255
+    prepared = prepare(Image.fromarray(checks.astype(np.uint8)), GREY, 'no')
+    np.testing.assert_allclose(prepared, 127.5, atol=3)
+
+
+def test_a_wide_picture_is_centred_on_its_own_background():
+    # Shrunk to 28 x 14, with 7 rows of the border's 40 added above and below.
+    wide = np.full((280, 560), 40, np.uint8)
+    wide[100:-100, 100:-100] = 200
+    prepared = prepare(Image.fromarray(wide), GREY)[..., 0]
+    assert (prepared[:7] == 40).all()
+    assert (prepared[-7:] == 40).all()
+    np.testing.assert_allclose(prepared[12:16, 6:-6], 200, atol=25)
+    tall = prepare(Image.fromarray(wide.T), GREY)[..., 0]
+    np.testing.assert_array_equal(tall, prepared.T)
+    light = prepare(Image.fromarray(255 - wide), GREY)[..., 0]
+    np.testing.assert_allclose(light, prepared, atol=1)
+    colored = np.stack([wide, wide // 2, 255 - wide], axis=-1)
+    prepared = prepare(Image.fromarray(colored), COLOR)
+    assert (prepared[:7] == [40, 20, 215]).all()
+
+
+@pytest.mark.parametrize(
+    'size', [(1, 1), (1, 5000), (5000, 1), (29, 28), (28, 27), (3, 2)]
+)
+@pytest.mark.parametrize('shape', [GREY, COLOR, (20, 60, 3), (1, 1, 1)])
+def test_any_size_is_made_the_model_s(size, shape):
+    for mode in ('L', 'RGB', 'RGBA'):
+        prepared = prepare(Image.new(mode, size, 'white'), shape, 'no')
+        assert (prepared.shape, prepared.dtype) == (shape, np.uint8)
+        assert (prepared == 255).all()
+
+
+# --- Reading what is not good.
+
+
+def png(width: int, height: int, content: bytes = b'') -> bytes:
+    """A PNG file of a grey image, by https://www.w3.org/TR/png/."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        check = struct.pack('>I', zlib.crc32(name + data))
+        return struct.pack('>I', len(data)) + name + data + check
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    return (
+        b'\x89PNG\r\n\x1a\n'
+        + chunk(b'IHDR', header)
+        + chunk(b'IDAT', zlib.compress(content))
+        + chunk(b'IEND', b'')
+    )
+
+
+def tiled_tiff(size: int, tile: int) -> bytes:
+    """A TIFF file of a black image in one deflated tile, which may be larger."""
+    packed = zlib.compress(bytes(tile * tile), 9)
+    offset = 8 + 2 + 12 * 10 + 4
+    # Width, height, bits, compression (8, deflate), photometric (1, black is 0),
+    # samples, the tile's width, height, offset and bytes.
+    tags = {256: size, 257: size, 258: 8, 259: 8, 262: 1, 277: 1}
+    tags |= {322: tile, 323: tile, 324: offset, 325: len(packed)}
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, tags[tag]) for tag in tags)
+    return b'II*\0' + struct.pack('<IH', 8, 10) + entries + bytes(4) + packed
+
+
+def boot(form: str = 'PNG', **kwargs) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    return encode(pixels, form, **kwargs)
+
+
+# The content of files, and what must be said of them.
+BAD = {
+    'empty': (b'', 'empty'),
+    'text': (b'this is text\n', 'no PNG, JPEG'),
+    'html': (b'<!DOCTYPE html><title>404</title>', 'no PNG, JPEG'),
+    'svg': (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'no PNG, JPEG'),
+    # Pillow would start Ghostscript.
+    'EPS': (encode(Image.new('L', (9, 9)), 'EPS'), 'no PNG, JPEG'),
+    'rare format': (encode(Image.new('L', (9, 9)), 'PCX'), 'no PNG, JPEG'),
+    'PNG of 3.6 gigapixels': (png(60_000, 60_000), 'more than 67 million pixels'),
+    'PNG of 80 megapixels': (png(10_000, 8_000), 'more than 67 million pixels'),
+    'no pixels': (png(0, 28), ''),
+    'few pixels': (png(28, 28, bytes(100)), 'damaged'),
+    'truncated PNG': (boot()[:5000], 'damaged: image file is truncated'),
+    'truncated JPEG': (boot('JPEG')[:2000], 'damaged: image file is truncated'),
+    'truncated GIF': (boot('GIF')[:2000], 'damaged: image file is truncated'),
+    'truncated BMP': (boot('BMP')[:2000], 'damaged: image file is truncated'),
+    'truncated WebP': (boot('WEBP')[:2000], 'damaged'),
+    'truncated TIFF': (boot('TIFF')[:2000], 'damaged: image file is truncated'),
+    'only a signature': (boot()[:8], ''),
+    'floats': (encode(np.zeros((9, 9), np.float32), 'TIFF'), 'floating-point'),
+    '32 bits': (encode(np.full((9, 9), 2**17, np.int32), 'TIFF'), '32 bits'),
+    # 64 x 64 pixels in 80 kB, which would take 134 MB.
+    'TIFF of one huge tile': (tiled_tiff(64, 11_584), 'more than 67 million pixels'),
+}
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_a_bad_file_is_told_in_one_line(tmp_path, case):
+    content, part = BAD[case]
+    with pytest.raises(ImageFileError) as caught:
+        read(tmp_path, content)
+    assert part in str(caught.value)
+    assert str(caught.value).strip()
+    assert '\n' not in str(caught.value)
+
+
+def test_a_tiled_tiff_of_usual_tiles_is_read(tmp_path):
+    # Or the test above would refuse it for another reason.
+    assert read(tmp_path, tiled_tiff(64, 256)).size == (64, 64)
+
+
+def test_a_file_without_end_or_writer_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    (tmp_path / 'loop.png').symlink_to('loop.png')
+    for path in (tmp_path / 'pipe.png', '/dev/zero', tmp_path):
+        with pytest.raises(ImageFileError, match='not a regular file'):
+            image_files.read(str(path))
+    with pytest.raises(ImageFileError, match='Too many levels of symbolic links'):
+        image_files.read(str(tmp_path / 'loop.png'))
+    with pytest.raises(ImageFileError, match='No such file'):
+        image_files.read(str(tmp_path / 'gone.png'))
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, pixels, monkeypatch):
+    (tmp_path / 'image.png').write_bytes(encode(pixels, 'PNG'))
+
+    # Root, as which tests may run, may read everything.
+    def refuse(*_):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(image_files.os, 'open', refuse)
+    with pytest.raises(ImageFileError, match='cannot be read: Permission denied'):
+        image_files.read(str(tmp_path / 'image.png'))
+
+
+def test_a_file_of_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / 'large.png'
+    path.write_bytes(boot())
+    os.truncate(path, image_files.MAX_BYTES)
+    # Zeros after the image's end do no harm.
+    assert image_files.read(str(path)).size == (64, 64)
+    os.truncate(path, 2**40)
+    with pytest.raises(ImageFileError, match='larger than 256 MiB'):
+        image_files.read(str(path))
+
+
+def test_files_with_flipped_bytes_are_read_or_refused(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    good = [
+        boot('PNG', exif=exif),
+        boot('JPEG', exif=exif),
+        boot('JPEG', progressive=True),
+        boot('WEBP', exif=exif),
+        boot('AVIF', exif=exif),
+        boot('TIFF', exif=exif),
+        boot('TIFF', compression='tiff_lzw'),
+        boot('GIF'),
+        boot('BMP'),
+        boot('PPM'),
+    ]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for content in good * 40:
+        flipped = bytearray(content)
+        # Mostly in the header.
+        end = len(content) if rng.random() < 0.3 else 100
+        for position in rng.integers(0, end, 3):
+            flipped[position] = rng.integers(256)
+        try:
+            assert prepare_file(tmp_path, bytes(flipped)).shape == GREY
+        except ImageFileError:
+            refused += 1
+    assert 50 < refused < 350
+
+
+def test_reading_changes_no_setting_of_the_process(tmp_path):
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        for content in (boot(), png(60_000, 60_000), png(10_000, 9_500)):
+            with contextlib.suppress(ImageFileError):
+                read(tmp_path, content)
+    assert caught == []
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == (limit, filters)

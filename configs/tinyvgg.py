@@ -5,7 +5,7 @@
 Measured (results/runs/tinyvgg):
 test accuracy 91.52 ± 0.26 %, at the epoch of the best validation accuracy (92.04 ± 0.16
 %); seeds 0, 1, 2, 3, 4. 7,740 parameters, 16 epochs. The fastest of the runs trained
-for 0 min 49 s, on 2 cores of Intel(R) Xeon(R) Processor (17,714 images/s).
+for 49.7 s, on 2 cores of Intel(R) Xeon(R) Processor (17,714 images/s).
 """
 
 from ml_collections import ConfigDict

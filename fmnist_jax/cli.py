@@ -1,5 +1,6 @@
 """What every script shares: flags in, one call, an exit code."""
 
+import os
 import re
 import sys
 import traceback
@@ -95,7 +96,7 @@ def run(main: Callable[..., None], arguments: str | None = None) -> None:
 
     Exit codes: 0 done; 2 a mistake in the flags, config, data or work folder
     (`UserError`); 3 training diverged; 4 some of the files to classify could not be
-    read, the others were classified; 130 interrupted.
+    read, the others were classified; 130 interrupted; 141 nobody reads the output.
 
     Args:
       main: called without arguments, or with the list of those that are not flags.
@@ -117,6 +118,11 @@ def run(main: Callable[..., None], arguments: str | None = None) -> None:
     except KeyboardInterrupt:
         print('interrupted; run the same command again to resume', file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough. Python would complain
+        # once more when it closes what is left, so that goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def _parse_flags_or_exit(argv: Sequence[str], expected: str | None) -> list[str]:

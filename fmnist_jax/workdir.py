@@ -23,10 +23,10 @@ EVALUATION = 'eval'
 PROFILE = 'profile'
 TENSORBOARD = 'tensorboard'
 
-_ADVICE = 'choose another with --workdir'
 
-
-def create(path: epath.PathLike, advice: str = _ADVICE) -> epath.Path:
+def create(
+    path: epath.PathLike, advice: str = 'choose another --workdir'
+) -> epath.Path:
     """Makes `path` a folder that can be written to.
 
     Args:
@@ -37,28 +37,31 @@ def create(path: epath.PathLike, advice: str = _ADVICE) -> epath.Path:
       UserError: a file stands there, or the folder cannot be made or written to.
     """
     folder = epath.Path(path).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / '.write-test'
-        probe.write_text('')
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f'cannot write to the folder {folder} ({error.strerror or error}); {advice}'
-        ) from error
+    check(folder, advice)
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def check(folder: epath.Path) -> None:
-    """Tells early that `create` would fail, as far as nothing need be written for it.
+def check(folder: epath.Path, advice: str = 'choose another --workdir') -> None:
+    """Tells early, and leaves nothing behind, that `create` would fail.
+
+    Args:
+      folder: need not exist.
+      advice: as of `create`.
 
     Raises:
-      UserError: a file stands where the folder belongs.
+      UserError: the folder, or the nearest above it that exists, is none that can be
+        written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(
-            f'cannot use {folder} as a work folder: it is a file; {_ADVICE}'
-        )
+    nearest = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    probe = nearest / '.write-test'
+    try:
+        probe.write_text('')
+        probe.unlink()
+    except OSError as error:
+        place = '' if nearest == folder else f'{nearest}: '
+        reason = f'{place}{error.strerror or error}'
+        raise UserError(f'cannot write to {folder}: {reason}; {advice}') from error
 
 
 def absolute(path: epath.Path) -> epath.Path:

@@ -20,6 +20,7 @@ from typing import Any
 from fmnist_jax.reporting.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import config_value, markdown_table, spread
+from fmnist_jax.reporting.units import duration
 
 ROOT = Path(__file__).parent.parent
 PAGES = ('README.md', 'results/*.md')
@@ -46,10 +47,6 @@ def _spread(values: Sequence[float]) -> str:
     return f'{spread([100 * value for value in values], 2)} %'
 
 
-def _duration(seconds: float) -> str:
-    return f'{int(seconds) // 60} min {int(seconds) % 60} s'
-
-
 def seeds_table(runs: Sequence[Run]) -> str:
     """A row for each run of a recipe, and their mean."""
     header = ('run', 'epoch', 'validation', 'test', 'devices', 'training', 'images/s')
@@ -60,7 +57,7 @@ def seeds_table(runs: Sequence[Run]) -> str:
             f'{100 * run.best["accuracy"]:.2f} %',
             f'{100 * run.evaluations["test"]["accuracy"]:.2f} %',
             f'{run.devices["number"]} x {run.devices["kind"]}',
-            _duration(run.seconds),
+            duration(run.seconds),
             f'{run.images_per_second:,.0f}',
         )
         for run in runs
@@ -189,7 +186,7 @@ def claim(runs: Sequence[Run]) -> str:
         f'({_spread([run.best["accuracy"] for run in runs])}); seeds {seeds}. '
         f'{fastest.evaluations["test"]["num_parameters"]:,} parameters, '
         f'{fastest.config["num_epochs"]} epochs. The fastest of the runs trained for '
-        f'{_duration(fastest.seconds)}, on {where} '
+        f'{duration(fastest.seconds)}, on {where} '
         f'({fastest.images_per_second:,.0f} images/s).'
     )
 

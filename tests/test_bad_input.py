@@ -201,7 +201,7 @@ def test_work_folder_that_is_a_file_is_left_alone(tmp_path, dataset, data_dir):
         f'--config.data.data_dir={data_dir}',
         f'--workdir={path}',
     )
-    assert_fails(done, str(path), 'it is a file', '--workdir')
+    assert_fails(done, str(path), 'Not a directory', '--workdir')
     assert path.read_text() == 'mine'
 
 
@@ -506,3 +506,18 @@ def test_split_of_a_data_set_names_the_data_set(dataset: Dataset):
     with pytest.raises(UserError, match="split 'nowhere' of mine"):
         own.split('nowhere')
     assert np.array_equal(own.split('test')[1], dataset.arrays['test_labels'])
+
+
+@pytest.mark.parametrize('script', ['compare', 'show_data'])
+def test_a_reader_that_has_enough_is_no_error(script, finished_run, tmp_path):
+    arguments = [str(finished_run)] if script == 'compare' else []
+    command = [sys.executable, '-m', f'fmnist_jax.{script}', *arguments]
+    with subprocess.Popen(
+        [*command, f'--output={tmp_path}'],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b''
+    assert process.returncode == 141

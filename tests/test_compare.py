@@ -704,11 +704,11 @@ ARGUMENTS = {
     'half an evaluation': (['{torn}'], ['{torn}/eval/test/metrics.json cannot be']),
     'a file for output': (
         ['{run}', '--output={run}/config.json'],
-        ['{run}/config.json is a file', '--output'],
+        ['cannot write to {run}/config.json: Not a directory', '--output'],
     ),
     'no place for output': (
         ['{run}', '--output=/proc/comparison'],
-        ['cannot write /proc/comparison/comparison.txt', '--output'],
+        ['cannot write to /proc/comparison: /proc: ', '--output'],
     ),
     'unknown flag': (['{run}', '--outptu=x'], ["'outptu'", 'Did you mean: output']),
 }

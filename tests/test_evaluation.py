@@ -254,7 +254,7 @@ def without_provenance(workdir: Path) -> None:
         (half_written, 'there is no whole checkpoint in'),
         (truncated, 'there is no whole checkpoint in'),
         (split_out_of_range, "split 'test[20000:]' of fashion_mnist cannot be taken"),
-        (file_in_the_way, 'eval/test (Not a directory); evaluate writes its results'),
+        (file_in_the_way, 'run/eval: Not a directory; evaluate writes its results'),
         (without_provenance, 'provenance.json is missing'),
     ],
 )

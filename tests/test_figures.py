@@ -15,7 +15,7 @@ from fmnist_jax.reporting.figures.confusion import (
     shown_classes,
 )
 from fmnist_jax.reporting.figures.learning_curves import learning_curves_figure
-from fmnist_jax.reporting.learning import best_epoch, overfitting_onset
+from fmnist_jax.reporting.learning import best, overfitting_onset
 from fmnist_jax.reporting.metrics import calibration_bins, expected_calibration_error
 
 NAMES = ('T-shirt/top', '$5 & 10', '_{x}')
@@ -117,7 +117,7 @@ def test_learning_curves_show_the_metrics_and_mark_their_turning_points():
 def test_overfitting_begins_where_validation_loss_was_lowest(validation, train, onset):
     lines = curve(validation, [0.5] * len(validation), train)
     assert overfitting_onset(lines) == onset
-    assert best_epoch(lines) == 1
+    assert best(lines)['epoch'] == 1
 
 
 def test_one_epoch_is_seen():

@@ -246,7 +246,7 @@ MISTAKES = {
     'figure of no kind': ({'figure': 'figure'}, 'must end in .png or .svg or .pdf'),
     'figure of another kind': ({'figure': 'f.jpeg'}, '--figure=f.jpeg must end in'),
     'figure that is a folder': ({'figure': 'folder.png'}, 'is a folder'),
-    'figure in a file': ({'figure': 'image.png/f.png'}, 'image.png/f.png cannot be'),
+    'figure in a file': ({'figure': 'image.png/f.png'}, 'cannot write to image.png: '),
     'figure over an image': ({'figure': './image.png'}, 'would overwrite one of the'),
 }
 

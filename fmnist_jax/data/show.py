@@ -13,7 +13,6 @@ from fmnist_jax.data.statistics import (
     class_counts,
     pixel_mean_and_std,
 )
-from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log, table
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.figures.class_counts import class_counts_figure
@@ -46,7 +45,7 @@ def show_data(
     """
     config_lib.validate(config)
     folder = epath.Path(output or f'runs/data-{config.data.name}').expanduser()
-    _check_writable(folder)
+    workdir_lib.check(folder, 'choose another --output')
     dataset = _load(config)
     splits = {
         name: _measure(dataset, config.data[f'{name}_split'])
@@ -64,19 +63,6 @@ def _load(config: ConfigDict) -> Dataset:
     # One looks at data to learn these: what stands there may be for other images.
     fields = {**config.data.to_dict(), 'mean': 0.0, 'std': 1.0}
     return load_dataset(config_lib.from_dict(fields), log)
-
-
-def _check_writable(folder: epath.Path) -> None:
-    """Tells before the work that the folder, which need not exist, is of no use."""
-    nearest = next((p for p in (folder, *folder.parents) if p.exists()), folder)
-    try:
-        workdir_lib.create(nearest)
-    except UserError as error:
-        problem = error.__cause__.strerror or error.__cause__
-        raise UserError(
-            f'cannot write to {folder}: {nearest} is no folder that can be written to '
-            f'({problem}); choose another with --output'
-        ) from error
 
 
 def _measure(dataset: Dataset, spec: str) -> SplitStatistics:

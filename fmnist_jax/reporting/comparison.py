@@ -39,8 +39,7 @@ def compare(
         the output cannot be written.
     """
     target = epath.Path(output).expanduser()
-    if target.exists() and not target.is_dir():
-        raise UserError(f'{target} is a file; choose another folder with --output')
+    workdir_lib.check(target, 'choose another --output')
     folders, left_out = find_workdirs(workdirs, besides=target)
     names = name_folders([workdir_lib.absolute(folder) for folder in folders])
     places = dict(zip(names, folders, strict=True))
@@ -62,7 +61,7 @@ def compare(
     }
     for kind, content in contents.items():
         path = target / f'comparison.{kind}'
-        _write(path, content)
+        workdir_lib.write_bytes(path, content.encode())
         log(f'written: {path}')
     return groups
 
@@ -141,13 +140,3 @@ def _read(places: Mapping[str, epath.Path]) -> tuple[list[Run], list[str]]:
 
 def _terminal_width() -> float | int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else math.inf
-
-
-def _write(path: epath.Path, content: str) -> None:
-    try:
-        workdir_lib.write_bytes(path, content.encode())
-    except OSError as error:
-        raise UserError(
-            f'cannot write {path} ({error.strerror or error}); choose another folder '
-            'with --output'
-        ) from error

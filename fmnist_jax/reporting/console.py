@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-from jaxtyping import PyTree
 from tqdm import tqdm
 
 
@@ -31,8 +29,11 @@ def table(rows: Sequence[Sequence[Any]], header: Sequence[str]) -> str:
     return '\n'.join(lines)
 
 
-def parameter_table(params: PyTree) -> str:
+def parameter_table(params: Any) -> str:
     """The parameters of each layer of a model: its arrays' shapes, and their number."""
+    # It takes half a second, which scripts that compare or draw can do without.
+    import jax  # noqa: PLC0415
+
     layers: dict[str, list] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         *layer, name = (str(key.key) for key in path)

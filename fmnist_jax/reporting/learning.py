@@ -7,9 +7,14 @@ from typing import Any
 Line = dict[str, Any]
 
 
-def best_epoch(lines: Sequence[Line]) -> int:
-    """The epoch of highest validation accuracy, the earliest on ties."""
-    return max(_of(lines, 'validation'), key=lambda line: line['accuracy'])['epoch']
+def of_split(lines: Sequence[Line], split: str) -> list[Line]:
+    """The lines of a split, in the order of the epochs."""
+    return [line for line in lines if line['split'] == split]
+
+
+def best(lines: Sequence[Line]) -> Line:
+    """The line of highest validation accuracy, the earliest on ties."""
+    return max(of_split(lines, 'validation'), key=lambda line: line['accuracy'])
 
 
 def overfitting_onset(lines: Sequence[Line]) -> int | None:
@@ -19,12 +24,8 @@ def overfitting_onset(lines: Sequence[Line]) -> int | None:
     fallen further: what is learned is of the training images alone. None if the lowest
     is the last, or training loss has not fallen since.
     """
-    validation = _of(lines, 'validation')
+    validation = of_split(lines, 'validation')
     lowest = min(validation, key=lambda line: line['loss'])['epoch']
-    train = {line['epoch']: line['loss'] for line in _of(lines, 'train')}
+    train = {line['epoch']: line['loss'] for line in of_split(lines, 'train')}
     last = validation[-1]['epoch']
     return lowest if lowest < last and train[last] < train[lowest] else None
-
-
-def _of(lines: Sequence[Line], split: str) -> list[Line]:
-    return [line for line in lines if line['split'] == split]

@@ -23,7 +23,7 @@ from fmnist_jax.reporting.figures.confusion import (
 )
 from fmnist_jax.reporting.figures.learning_curves import learning_curves_figure
 from fmnist_jax.reporting.gallery import Scored
-from fmnist_jax.reporting.learning import Line, best_epoch, overfitting_onset
+from fmnist_jax.reporting.learning import Line, best, overfitting_onset
 
 # Of a page: what browsers and mail still take well.
 _MAX_BYTES = 9_500_000
@@ -163,6 +163,6 @@ def _learning(lines: Sequence[Line]) -> dict[str, Any]:
         by_epoch.setdefault(line['epoch'], {})[line['split']] = line
     return {
         'epochs': sorted(by_epoch.items()),
-        'best': best_epoch(lines) if lines else None,
+        'best': best(lines)['epoch'] if lines else None,
         'onset': overfitting_onset(lines) if lines else None,
     }

@@ -12,6 +12,7 @@ from etils import epath
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
+from fmnist_jax.reporting.learning import best, of_split
 
 _LINE = ('epoch', 'step', 'loss', 'accuracy')
 _TRAIN_LINE = (*_LINE, 'seconds', 'images_per_second')
@@ -67,12 +68,12 @@ class Run:
 
     def lines(self, split: str) -> list[dict[str, Any]]:
         """The epochs' metrics on a split."""
-        return [line for line in self.metrics if line['split'] == split]
+        return of_split(self.metrics, split)
 
     @property
     def best(self) -> dict[str, Any]:
         """The epoch of highest validation accuracy, the earliest on ties."""
-        return max(self.lines('validation'), key=lambda line: line['accuracy'])
+        return best(self.metrics)
 
     @property
     def epochs(self) -> int:

@@ -53,9 +53,8 @@ def evaluate(
     configure_jax(config)
     checkpoints = Checkpoints(folder)
     step = checkpoints.find(checkpoint, log)
-    target = workdir_lib.create(
-        folder / workdir_lib.EVALUATION / split, 'evaluate writes its results there'
-    )
+    target = folder / workdir_lib.EVALUATION / split
+    workdir_lib.check(target, 'evaluate writes its results there')
     dataset = load_dataset(config.data, log)
     provenance.check_data(dataset, folder)
     model = trained.restore(

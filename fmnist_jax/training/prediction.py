@@ -193,11 +193,7 @@ def _check_figure(
         raise UserError(
             f'--figure={path} would overwrite one of the images; choose another name'
         )
-    try:
-        workdir_lib.create(path.parent)
-    except UserError as error:
-        reason = getattr(error.__cause__, 'strerror', None) or error
-        raise UserError(f'--figure={path} cannot be written: {reason}') from error
+    workdir_lib.check(path.parent, 'choose another --figure')
     return path
 
 

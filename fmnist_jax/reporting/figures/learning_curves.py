@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from fmnist_jax.reporting.figures import style
-from fmnist_jax.reporting.learning import Line, best_epoch, overfitting_onset
+from fmnist_jax.reporting.learning import Line, best, of_split, overfitting_onset
 
 _LOOKS = {'train': (style.BLUE, '--', 'o'), 'validation': (style.VERMILION, '-', 's')}
 
@@ -25,12 +25,12 @@ def learning_curves_figure(lines: Sequence[Line], scored_epoch: float) -> Figure
         for axes, key in ((loss, 'loss'), (accuracy, 'accuracy')):
             _draw(axes, lines, key)
         accuracy.yaxis.set_major_formatter(PercentFormatter(1))
-        best = best_epoch(lines)
-        _mark(accuracy, best, f'best epoch, {best}', style.GREEN, '-')
+        best_epoch = best(lines)['epoch']
+        _mark(accuracy, best_epoch, f'best epoch, {best_epoch}', style.GREEN, '-')
         onset = overfitting_onset(lines)
         if onset is not None:
             _mark(loss, onset, f'overfitting from epoch {onset}', style.PURPLE, '-.')
-        if scored_epoch != best:
+        if scored_epoch != best_epoch:
             for axes in (loss, accuracy):
                 _mark(axes, scored_epoch, f'scored, {scored_epoch:g}', style.BLACK, ':')
         for axes in (loss, accuracy):
@@ -48,7 +48,7 @@ def learning_curves_figure(lines: Sequence[Line], scored_epoch: float) -> Figure
 
 def _draw(axes: Axes, lines: Sequence[Line], key: str) -> None:
     for split, (color, dashes, marker) in _LOOKS.items():
-        own = [line for line in lines if line['split'] == split]
+        own = of_split(lines, split)
         axes.plot(
             [line['epoch'] for line in own],
             [line[key] for line in own],

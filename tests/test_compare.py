@@ -469,17 +469,17 @@ def curve(*values: float) -> figures.Curve:
 
 def test_a_group_is_its_mean_and_its_runs():
     group = [curve(0.8, 0.85, 0.9), curve(0.7, 0.8)]
-    (axes,) = figures.curves_figure([group], 'epoch', 'accuracy', 'p').axes
+    (axes,) = figures.curves_figure([group], 'epoch', 'accuracy').axes
     lines = {line.get_gid(): line for line in axes.lines}
-    assert set(lines) == {'p-0', 'p-0-0', 'p-0-1'}
-    np.testing.assert_allclose(lines['p-0'].get_ydata(), [0.75, 0.825])
-    np.testing.assert_allclose(lines['p-0-0'].get_ydata(), [0.8, 0.85, 0.9])
-    assert lines['p-0'].get_linewidth() > lines['p-0-0'].get_linewidth()
+    assert set(lines) == {'group0', 'group0-0', 'group0-1'}
+    np.testing.assert_allclose(lines['group0'].get_ydata(), [0.75, 0.825])
+    np.testing.assert_allclose(lines['group0-0'].get_ydata(), [0.8, 0.85, 0.9])
+    assert lines['group0'].get_linewidth() > lines['group0-0'].get_linewidth()
     assert len({line.get_color() for line in lines.values()}) == 1
 
 
 def test_one_epoch_is_a_visible_point():
-    (axes,) = figures.curves_figure([[curve(0.5)]], 'epoch', 'accuracy', 'p').axes
+    (axes,) = figures.curves_figure([[curve(0.5)]], 'epoch', 'accuracy').axes
     (line,) = axes.lines
     assert line.get_marker() == 'o' and line.get_markersize() >= 3
     assert [t for t in axes.get_xticks() if 0.5 <= t <= 1.5] == [1]
@@ -487,10 +487,10 @@ def test_one_epoch_is_a_visible_point():
 
 def test_one_bad_run_does_not_squeeze_the_others():
     good = [[curve(0.85, 0.90, 0.93)], [curve(0.84, 0.89, 0.92)]]
-    (axes,) = figures.curves_figure(good, 'epoch', 'accuracy', 'p').axes
+    (axes,) = figures.curves_figure(good, 'epoch', 'accuracy').axes
     assert axes.get_yscale() == 'linear'
     bad = [*good, [curve(0.1, 0.1, 0.1)], [curve(0.9, 1.0, 1.0)]]
-    (axes,) = figures.curves_figure(bad, 'epoch', 'accuracy', 'p').axes
+    (axes,) = figures.curves_figure(bad, 'epoch', 'accuracy').axes
     low, high = sorted(
         axes.transAxes.inverted().transform(
             axes.transData.transform([(1, 1 - 0.85), (1, 1 - 0.93)])
@@ -557,10 +557,10 @@ def test_page_hides_and_shows_lines(wide, open_page):
     assert buttons.count() == 12
 
     def visible(group: int) -> int:
-        return page.locator('.panels g[id^="panel"]').evaluate_all(
+        return page.locator('.panels g[id*="-group"]').evaluate_all(
             '(lines, group) => lines.filter(line =>'
             ' line.id.split("-")[1] === group && line.style.display !== "none").length',
-            str(group),
+            f'group{group}',
         )
 
     # Six panels: the mean, and of the row of two seeds both runs.

@@ -61,10 +61,10 @@ def _table(groups: Sequence[Group]) -> dict[str, Any]:
 def _panels(groups: Sequence[Group]) -> Iterator[dict[str, Any]]:
     for number, (split, key, x) in enumerate(_PANELS):
         curves = [[curve(run, split, key, x) for run in g.runs] for g in groups]
-        figure = curves_figure(curves, _X_LABELS[x], key, f'panel{number}')
+        figure = curves_figure(curves, _X_LABELS[x], key)
         yield {
             'title': f'{split.capitalize()} {key} by {_X_LABELS[x]}',
-            'svg': html.inline_svg(figure),
+            'svg': html.inline_svg(figure, f'panel{number}'),
         }
 
 

@@ -102,7 +102,7 @@ def _page(
         size={'height': height, 'width': width, 'columns': pictures.COLUMNS},
         # The heat map is in the page as a table.
         svg={
-            name: html.inline_svg(figure)
+            name: html.inline_svg(figure, name)
             for name, figure in figures.items()
             if name != 'confusion_matrix'
         },

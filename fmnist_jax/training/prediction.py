@@ -1,7 +1,6 @@
 """Prediction: a trained model and image files in, labels and probabilities out."""
 
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -210,14 +209,11 @@ def _draw(
     )
 
     drawn = predictions_figure(predictions, class_names)
-    with warnings.catch_warnings():
-        # Signs that the font lacks, in a file's name, are drawn as boxes.
-        warnings.filterwarnings('ignore', 'Glyph')
-        if path.suffix.lower() == '.svg':
-            content = style.to_svg(drawn).encode()
-        elif path.suffix.lower() == '.pdf':
-            content = style.to_pdf(drawn)
-        else:
-            content = style.to_png(drawn)
+    if path.suffix.lower() == '.svg':
+        content = style.to_svg(drawn).encode()
+    elif path.suffix.lower() == '.pdf':
+        content = style.to_pdf(drawn)
+    else:
+        content = style.to_png(drawn)
     workdir_lib.write_bytes(path, content)
     _note(f'figure: {path}')

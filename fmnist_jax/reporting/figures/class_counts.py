@@ -23,7 +23,7 @@ def class_counts_figure(
       class_names: one a label.
     """
     shown = len(class_names[:MAX_CLASSES])
-    names = [_shorten(name) for name in class_names[:shown]]
+    names = [style.shorten(name) for name in class_names[:shown]]
     with style.settings():
         figure = style.new_figure(2 + 2.4 * len(counts), 1 + 0.24 * shown)
         panels = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
@@ -45,7 +45,3 @@ def class_counts_figure(
             )
         figure.supxlabel('examples', fontsize=10)
     return figure
-
-
-def _shorten(name: str, length: int = 30) -> str:
-    return name if len(name) <= length else f'{name[: length - 1]}…'

@@ -53,11 +53,12 @@ class Look:
 
 
 def curves_figure(
-    groups: Sequence[Sequence[Curve]], xlabel: str, ylabel: str, prefix: str
+    groups: Sequence[Sequence[Curve]], xlabel: str, ylabel: str
 ) -> Figure:
     """One line a group, the mean over its runs, and thin ones for several runs.
 
-    The mean goes as far as all of a group's runs have come. Where the worst loss, or
+    The mean goes as far as all of a group's runs have come. In SVG, a group's lines
+    have the ids `groupNUMBER` and `groupNUMBER-RUN`. Where the worst loss, or
     error, is many times the best, its axis is logarithmic, so that one bad run does not
     squeeze the others into a corner.
 
@@ -65,7 +66,6 @@ def curves_figure(
       groups: the runs of each.
       xlabel: of the horizontal axis.
       ylabel: `accuracy` (fractions, shown in per cent) or `loss`.
-      prefix: of the SVG's ids of the groups: `PREFIX-0` and on.
     """
     is_accuracy = ylabel == 'accuracy'
     values = np.concatenate([curve.y for curves in groups for curve in curves])
@@ -81,7 +81,7 @@ def curves_figure(
             shown = curves
             if is_log:
                 shown = [_as_badness(curve, is_accuracy, least) for curve in curves]
-            _draw(axes, shown, Look.of(number), f'{prefix}-{number}')
+            _draw(axes, shown, Look.of(number), f'group{number}')
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if xlabel == 'epoch':
             axes.set_xlim(0.5, axes.dataLim.xmax + 0.5)

@@ -48,7 +48,7 @@ def confusion_matrix_figure(
     shown = shown_classes(matrix)
     counts = matrix[np.ix_(shown, shown)]
     rates = counts / np.maximum(matrix.sum(1)[shown, None], 1)
-    names = [_shorten(class_names[label]) for label in shown]
+    names = [style.shorten(class_names[label]) for label in shown]
     with style.settings():
         side = max(4.0, min(2.5 + 0.48 * len(shown), 14.0))
         figure = style.new_figure(side + 1.2, side)
@@ -87,7 +87,3 @@ def _write_numbers(
         axes.text(
             column, row, f'{count}', ha='center', va='center', color=color, size=size
         )
-
-
-def _shorten(name: str, length: int = 24) -> str:
-    return name if len(name) <= length else f'{name[: length - 1]}…'

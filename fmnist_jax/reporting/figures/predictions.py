@@ -77,9 +77,10 @@ def _draw_bars(axes: Axes, prediction: Prediction, class_names: Sequence[str]) -
     axes.barh(rows, 1, height=0.7, color='#eeeeee')
     colors = [style.BLUE, *[style.SKY] * (len(labels) - 1)]
     axes.barh(rows, probabilities, height=0.7, color=colors)
+    names = [style.shorten(printable(class_names[x]), _MAX_CLASS) for x in labels]
     texts = [
-        f'{_shorten(printable(class_names[label]))}  {percent(probability, 1)}'
-        for label, probability in zip(labels, probabilities, strict=True)
+        f'{name}  {percent(probability, 1)}'
+        for name, probability in zip(names, probabilities, strict=True)
     ]
     axes.set_yticks(rows, texts, fontsize=9)
     axes.tick_params(length=0)
@@ -88,7 +89,3 @@ def _draw_bars(axes: Axes, prediction: Prediction, class_names: Sequence[str]) -
     axes.set_ylim(TOP - 0.5, -0.5)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _MAX_CLASS else f'{name[: _MAX_CLASS - 1]}…'

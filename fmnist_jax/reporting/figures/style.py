@@ -6,6 +6,7 @@ chosen; names in them are drawn as they are, never as mathematics.
 
 import contextlib
 import io
+import warnings
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -70,8 +71,15 @@ def to_svg(figure: Figure) -> str:
     return text[text.index('<svg') :]
 
 
+def shorten(name: str, length: int = 26) -> str:
+    """A name that fits beside a row or below a column."""
+    return name if len(name) <= length else f'{name[: length - 1]}…'
+
+
 def _save(figure: Figure, format: str, **kwargs) -> bytes:
     buffer = io.BytesIO()
-    with settings():
+    with settings(), warnings.catch_warnings():
+        # Signs that the font lacks, as in names of other scripts, are drawn as boxes.
+        warnings.filterwarnings('ignore', 'Glyph')
         figure.savefig(buffer, format=format, **kwargs)
     return buffer.getvalue()

@@ -1,6 +1,6 @@
 """All input and output of work folders, on `etils.epath`, so a bucket can be one.
 
-Whole files are written at once and appear complete or not at all: by a rename on a
+Whole files are written at once and, but for one kind, appear complete or not at all: by a rename on a
 local disk, by the object store itself on a bucket (which knows no append or rename).
 """
 
@@ -83,6 +83,15 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
     temporary = path.parent / f'.{zlib.crc32(path.name.encode()):08x}.tmp'
     temporary.write_bytes(content)
     temporary.replace(path)
+
+
+def write_in_place(path: epath.Path, content: bytes) -> None:
+    """Writes a whole file for a reader that keeps it open, and goes on where it ended.
+
+    It would not notice another file in its place. A kill may leave a part.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def write_json(path: epath.Path, value: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from tests import event_files
 from tests.conftest import ROOT, run_script
 
 # Timing fields, which differ from run to run.
@@ -88,6 +89,8 @@ def assert_same_run(workdir: Path, expected: Path) -> None:
     ):
         assert leaf.tobytes() == other.tobytes(), path
     assert metrics(workdir) == metrics(expected)
+    shown = event_files.same_in_every_run(workdir)
+    assert shown == event_files.same_in_every_run(expected)
 
 
 def newest_sealed(workdir: Path) -> int:
@@ -216,8 +219,10 @@ def test_a_damaged_checkpoint_costs_no_more_than_its_own_steps(
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 4
     largest.write_bytes(bytes(content))
-    # The metrics file is made whole from the checkpoint as well.
+    # The files of metrics are made whole from the checkpoint as well.
     (workdir / 'metrics.jsonl').write_text('{"epoch": 1, "st')
+    (events,) = (workdir / 'tensorboard').iterdir()
+    events.write_bytes(events.read_bytes()[:2000])
     done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
     assert done.returncode == 0, done.stderr
     assert f'{damaged} is damaged' in done.stdout

@@ -14,6 +14,7 @@ ROOMS = {
         'data/dataset.py',
         'data/sources.py',
     },
+    'tensorboard': {'reporting/tensorboard.py'},
     'tensorflow': set(),
     'torch': set(),
 }

@@ -1,6 +1,7 @@
 """The training loop: epochs of calls, with metrics and checkpoints between them."""
 
 import collections
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import DivergenceError
 from fmnist_jax.reporting.console import ProgressReport
-from fmnist_jax.reporting.metrics import loss_and_accuracy
+from fmnist_jax.reporting.metrics import confusion_matrix, loss_and_accuracy
 from fmnist_jax.training.checkpoint import Checkpoints, Record
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.profiling import Profiler
@@ -62,11 +63,14 @@ class Trainer:
             call.
 
         Raises:
-          DivergenceError: the loss or a parameter is no longer finite. The checkpoints
-            are from before.
+          DivergenceError: the loss, a gradient or a parameter is no longer finite. The
+            checkpoints are from before.
         """
         experiment = self._experiment
         self._startup = startup
+        if (self._workdir / workdir_lib.TENSORBOARD).exists():
+            # It may hold epochs that are trained again.
+            self._events.write(record.metrics)
         first = int(state.step) // experiment.steps_per_epoch
         try:
             for epoch in range(first, experiment.config.num_epochs):
@@ -185,8 +189,8 @@ class Trainer:
         if last is not None:
             kept = f'the last good checkpoint is step {last}'
         return DivergenceError(
-            f'training diverged: the loss or a parameter is not finite at step '
-            f'{bad_step} (epoch {epoch}); {kept}. Try a lower '
+            f'training diverged: the loss, a gradient or a parameter is not finite at '
+            f'step {bad_step} (epoch {epoch}); {kept}. Try a lower '
             '--config.optimizer.learning_rate'
         )
 
@@ -204,7 +208,8 @@ class Trainer:
         """Measures, writes and tells what an epoch came to."""
         step, seconds = int(state.step), record.epoch_seconds
         train = self._train_metrics(state)
-        validation = self._score(state, self._validation)
+        log_probabilities, labels = self._score(state, self._validation)
+        validation = loss_and_accuracy(log_probabilities, labels)
         if not math.isfinite(train['loss'] + validation['loss']):
             raise self._divergence(step)
         start: dict[str, Any] = {'epoch': epoch + 1, 'step': step}
@@ -216,6 +221,11 @@ class Trainer:
         )
         path = self._workdir / workdir_lib.METRICS
         workdir_lib.write_json_lines(path, record.metrics)
+        matrix = None
+        if epoch + 1 == self._experiment.config.num_epochs:
+            num_classes = self._experiment.dataset.num_classes
+            matrix = confusion_matrix(log_probabilities.argmax(1), labels, num_classes)
+        self._events.write(record.metrics, matrix)
         self._save(state, record)
         self._log(
             f'epoch {epoch + 1}/{self._experiment.config.num_epochs}: '
@@ -227,17 +237,35 @@ class Trainer:
         return record
 
     def _train_metrics(self, state: TrainState) -> dict[str, float]:
-        """Loss and accuracy on the training split, as the config wants them."""
-        if self._experiment.config.train_metrics == 'after_epoch':
-            return self._score(state, self._train)
-        sums = jax.device_get(state.sums)
-        count = int(sums.count)
+        """Loss and accuracy as the config wants them, and how the updates went."""
+        experiment, sums = self._experiment, jax.device_get(state.sums)
+        if experiment.config.train_metrics == 'after_epoch':
+            metrics = loss_and_accuracy(*self._score(state, self._train))
+        else:
+            count = int(sums.count)
+            metrics = {
+                'loss': float(sums.loss) / count,
+                'accuracy': int(sums.correct) / count,
+            }
+        gradient_norm = float(sums.gradient_norm) / experiment.steps_per_epoch
         return {
-            'loss': float(sums.loss) / count,
-            'accuracy': int(sums.correct) / count,
+            **metrics,
+            'learning_rate': float(sums.learning_rate),
+            'gradient_norm': gradient_norm,
         }
 
-    def _score(self, state: TrainState, examples: Examples) -> dict[str, float]:
-        """Loss and accuracy in evaluation mode, each example counted once."""
+    def _score(
+        self, state: TrainState, examples: Examples
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities in evaluation mode, each example's once, and labels."""
         log_probabilities = self._predict(state.params, state.batch_stats, examples)
-        return loss_and_accuracy(log_probabilities, np.asarray(examples.labels))
+        return log_probabilities, np.asarray(examples.labels)
+
+    @functools.cached_property
+    def _events(self) -> Any:
+        # Imported when it is needed: the first step need not wait for it.
+        from fmnist_jax.reporting.tensorboard import EventFile  # noqa: PLC0415
+
+        experiment = self._experiment
+        class_names = experiment.dataset.class_names
+        return EventFile(self._workdir, experiment.config, class_names)

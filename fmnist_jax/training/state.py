@@ -19,23 +19,35 @@ Leaf = Any
 
 @flax.struct.dataclass
 class EpochSums:
-    """Sums over the examples trained on since the epoch began.
+    """Sums over what was trained on since the epoch began, and the rate it ended with.
 
     Attributes:
       loss: float [], sum of the examples' losses, each before its own update and
         without label smoothing.
       correct: int32 [], how many were classified correctly.
       count: int32 [], how many there were.
+      gradient_norm: float [], sum of the updates' gradient norms, all parameters taken
+        together, before clipping and weight decay.
+      learning_rate: float [], of the last update.
     """
 
     loss: Leaf
     correct: Leaf
     count: Leaf
+    gradient_norm: Leaf
+    learning_rate: Leaf
 
     @classmethod
     def zeros(cls, dtype: DTypeLike) -> 'EpochSums':
         """No examples yet."""
-        return cls(jnp.zeros((), dtype), jnp.int32(0), jnp.int32(0))
+        # An array each: a step takes the memory of all of them.
+        return cls(
+            loss=jnp.zeros((), dtype),
+            correct=jnp.int32(0),
+            count=jnp.int32(0),
+            gradient_norm=jnp.zeros((), dtype),
+            learning_rate=jnp.zeros((), dtype),
+        )
 
 
 @flax.struct.dataclass
@@ -48,8 +60,8 @@ class TrainState:
       batch_stats: BatchNorm's running averages, likewise; {} for models without.
       opt_state: the optimizer's state.
       sums: `EpochSums`, what the epoch's training metrics are made of.
-      bad_step: int32 [], the first update (from 1) whose loss or result was not
-        finite; 0 while there is none.
+      bad_step: int32 [], the first update (from 1) whose loss, gradient or result was
+        not finite; 0 while there is none.
     """
 
     step: Leaf

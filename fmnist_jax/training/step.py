@@ -104,6 +104,7 @@ def train_step(
         (loss, correct, gradients, batch_stats)
     )
     gradients = jax.tree.map(lambda g: g / batch, gradients)
+    gradient_norm = optax.tree.norm(gradients)
     # The same on all devices already, where the model has averaged over them itself.
     batch_stats = jax.tree.map(lambda x: x / num_devices, batch_stats)
 
@@ -112,7 +113,7 @@ def train_step(
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     new_step = state.step + 1
-    bad_now = ~_all_finite((loss, params, batch_stats, opt_state))
+    bad_now = ~_all_finite((loss, gradient_norm, params, batch_stats, opt_state))
     return TrainState(
         step=new_step,
         params=params,
@@ -122,6 +123,8 @@ def train_step(
             loss=state.sums.loss + loss,
             correct=state.sums.correct + correct.astype(jnp.int32),
             count=state.sums.count + jnp.int32(batch),
+            gradient_norm=state.sums.gradient_norm + gradient_norm,
+            learning_rate=rate,
         ),
         bad_step=jnp.where((state.bad_step == 0) & bad_now, new_step, state.bad_step),
     )

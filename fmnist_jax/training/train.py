@@ -50,7 +50,7 @@ def train_and_evaluate(
 
     Raises:
       UserError: the config, the data or the work folder are not what they should be.
-      DivergenceError: the loss or a parameter is no longer finite.
+      DivergenceError: the loss, a gradient or a parameter is no longer finite.
     """
     experiment_lib.configure_jax(config)
     folder = epath.Path(workdir).expanduser()
@@ -164,6 +164,7 @@ def _print_end(folder: epath.Path, record: Record) -> None:
     )
     log(f'metrics: {folder / workdir_lib.METRICS}')
     log(f'checkpoints: {folder / workdir_lib.CHECKPOINTS}')
+    log(f'tensorboard: {folder / workdir_lib.TENSORBOARD}')
     log(f'evaluate: {_evaluate_command(folder)}')
 
 

@@ -1,7 +1,8 @@
 """All input and output of work folders, on `etils.epath`, so a bucket can be one.
 
-Whole files are written at once and, but for one kind, appear complete or not at all: by a rename on a
-local disk, by the object store itself on a bucket (which knows no append or rename).
+Whole files are written at once. All but event files appear complete or not at all: by a
+rename on a local disk, by the object store itself on a bucket (which knows no append or
+rename).
 """
 
 import json

@@ -91,7 +91,11 @@ def _inner(error: BaseException) -> BaseException:
     return error
 
 
-def run(main: Callable[..., None], arguments: str | None = None) -> None:
+def run(
+    main: Callable[..., None],
+    arguments: str | None = None,
+    default_config: os.PathLike | None = None,
+) -> None:
     """Parses the flags, calls `main` and exits.
 
     Exit codes: 0 done; 2 a mistake in the flags, config, data or work folder
@@ -101,9 +105,15 @@ def run(main: Callable[..., None], arguments: str | None = None) -> None:
     Args:
       main: called without arguments, or with the list of those that are not flags.
       arguments: what those are called; None where there must be none.
+      default_config: the file of `--config` where none is named. As a default of the
+        flag, it would be read while the flag is defined, where nobody explains a
+        mistake in an override.
     """
 
     def parse(argv: Sequence[str]) -> list[str]:
+        named = any(re.match('--?config(=|$)', argument) for argument in argv[1:])
+        if default_config is not None and not named:
+            argv = [argv[0], f'--config={os.fspath(default_config)}', *argv[1:]]
         return _parse_flags_or_exit(argv, arguments)
 
     def call(argv: Sequence[str]) -> None:

@@ -1,7 +1,5 @@
 """Shows what is in the data: python -m fmnist_jax.show_data --output=runs/data"""
 
-import re
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -31,8 +29,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    # As a default of the flag, the file would be read while the flag is defined, and
-    # a mistake in an override raise where nobody explains it.
-    if not any(re.match('--?config(=|$)', argument) for argument in sys.argv[1:]):
-        sys.argv.insert(1, f'--config={_DEFAULT}')
-    cli.run(main)
+    cli.run(main, default_config=_DEFAULT)

@@ -5,10 +5,11 @@ rename on a local disk, by the object store itself on a bucket (which knows no a
 rename).
 """
 
+import contextlib
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from etils import epath
@@ -55,10 +56,10 @@ def check(folder: epath.Path, advice: str = 'choose another --workdir') -> None:
         written to.
     """
     nearest = next((p for p in (folder, *folder.parents) if p.exists()), folder)
-    probe = nearest / '.write-test'
+    probe = nearest / f'.write-test-{os.getpid()}'
     try:
         probe.write_text('')
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         place = '' if nearest == folder else f'{nearest}: '
         reason = f'{place}{error.strerror or error}'
@@ -75,24 +76,45 @@ def _in_bucket(path: epath.Path) -> bool:
 
 
 def write_bytes(path: epath.Path, content: bytes) -> None:
-    """Writes a whole file; a reader, or a kill, sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if _in_bucket(path):
-        path.write_bytes(content)
-        return
-    # Not named after the file: TensorBoard reads whatever has `tfevents` in its name.
-    temporary = path.parent / f'.{zlib.crc32(path.name.encode()):08x}.tmp'
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    """Writes a whole file; a reader, or a kill, sees the old file or the new one.
+
+    Raises:
+      UserError: it cannot be written: the disk is full, say.
+    """
+    with _told_where(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _in_bucket(path):
+            path.write_bytes(content)
+            return
+        # Others may write the same file.
+        name = f'.{zlib.crc32(path.name.encode()):08x}-{os.getpid()}.tmp'
+        temporary = path.parent / name
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _told_where(path: epath.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f'cannot write {path}: {error.strerror or error}') from error
 
 
 def write_in_place(path: epath.Path, content: bytes) -> None:
     """Writes a whole file for a reader that keeps it open, and goes on where it ended.
 
     It would not notice another file in its place. A kill may leave a part.
+
+    Raises:
+      UserError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with _told_where(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def write_json(path: epath.Path, value: Any) -> None:
@@ -115,6 +137,18 @@ def read_json(path: epath.Path) -> Any:
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f'{path} cannot be read: {error}') from error
+
+
+def read_json_object(path: epath.Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      UserError: the file is missing or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f'{path} is damaged: it holds no JSON object')
+    return value
 
 
 def write_json_lines(path: epath.Path, records: Sequence[dict[str, Any]]) -> None:

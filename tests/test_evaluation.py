@@ -268,6 +268,49 @@ def test_a_work_folder_that_is_not_whole_is_a_user_error(spoil, message, copied)
     assert now.items() <= before.items()
 
 
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('config.json', '[]', 'config.json is damaged'),
+        ('config.json', '{"a', 'config.json cannot be read'),
+        ('provenance.json', '[]', 'provenance.json is damaged'),
+        ('provenance.json', '{}', 'does not say data.name'),
+        ('provenance.json', '{"data": []}', 'does not say data.name'),
+    ],
+)
+def test_a_damaged_file_is_a_user_error(name, content, message, copied):
+    (copied / name).write_text(content)
+    with pytest.raises(UserError, match=re.escape(message)):
+        evaluate(copied)
+
+
+def test_what_a_run_started_from_counts_as_its_own(small_config, tmp_path):
+    """Weights learned from the test split stay so when another run trains on them."""
+    config = small_config
+    config.num_cpu_devices, config.num_epochs = 8, 1
+    config.data.train_split = 'test[:200]'
+    first = tmp_path / 'first'
+    train_and_evaluate(config, first)
+    config.data.train_split = 'train[:640]'
+    config.init_from = str(first)
+    train_and_evaluate(config, tmp_path / 'second')
+    config.init_from = str(tmp_path / 'second')
+    train_and_evaluate(config, tmp_path / 'third')
+    shutil.rmtree(first)
+    selection = evaluate(tmp_path / 'third')['selection']
+    assert selection['shared_with_train'] == 200
+    assert selection['words'].startswith('Yes: the model was trained on 200')
+    assert 'unknown_origin' not in selection
+
+    path = tmp_path / 'third' / 'provenance.json'
+    provenance = json.loads(path.read_text())
+    del provenance['init_from']['learned_from']
+    path.write_text(json.dumps(provenance))
+    selection = evaluate(tmp_path / 'third')['selection']
+    assert selection['unknown_origin'] == str(tmp_path / 'second')
+    assert 'it is not known what they were learned from' in selection['words']
+
+
 def test_a_run_without_an_epoch_has_a_report(copied):
     """Killed within the first epoch: there is a checkpoint, and no metrics yet."""
     step = max(int(path.name) for path in (copied / 'checkpoints').iterdir())

@@ -1,7 +1,7 @@
 """A data set in memory, prepared once per machine and verified at every start."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,14 +69,22 @@ class Dataset:
             return images[0], labels[0]
         return np.concatenate(images), np.concatenate(labels)
 
-    def num_shared(self, spec: str, other: str) -> int:
-        """How many examples two splits have in common.
+    def num_shared(self, spec: str, others: Sequence[str]) -> int:
+        """How many examples of a split are in one of the others, too.
 
         Raises:
           UserError: there is no such split.
         """
-        both = self._positions(spec), self._positions(other)
-        return len(np.intersect1d(*both))
+        other = [self._positions(one) for one in others]
+        return len(np.intersect1d(self._positions(spec), np.concatenate(other)))
+
+    def num_examples(self, spec: str) -> int:
+        """How many a split has.
+
+        Raises:
+          UserError: there is no such split.
+        """
+        return len(self._positions(spec))
 
     def _positions(self, spec: str) -> Int[np.ndarray, ' n']:
         """The examples of a split, numbered through train and then test."""

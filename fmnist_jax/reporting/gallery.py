@@ -1,6 +1,7 @@
 """Which images a report shows: those of each confusion, the worst, samples."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from fmnist_jax.reporting import pictures
 
 # Classes whose probabilities go with an image; the others are the least probable.
 _NUM_PROBABILITIES = 10
+_LEAST = math.log(5e-4)
 # Up to here, all images are shown; of larger splits, so many a cell.
 _SHOW_ALL = 10_000
 _PER_CELL = 200
@@ -45,12 +47,14 @@ class Scored:
     def top(self, index: int) -> list[tuple[int, float]]:
         """The most probable classes of an image with their probabilities.
 
-        Those that would be printed as 0.0 % are left out, all but the first.
+        The true class is among them. Others that would be printed as 0.0 % are not.
         """
-        row = self.log_probabilities[index]
-        order = np.argsort(-row, kind='stable')[:_NUM_PROBABILITIES]
-        pairs = [(int(label), float(np.exp(row[label]))) for label in order]
-        return [pairs[0], *(pair for pair in pairs[1:] if pair[1] >= 5e-4)]
+        row, own = self.log_probabilities[index], int(self.labels[index])
+        first, *others = np.argsort(-row, kind='stable').tolist()
+        others = others[: _NUM_PROBABILITIES - 1]
+        shown = [first, *(x for x in others if x == own or row[x] >= _LEAST)]
+        shown += [own] * (own not in shown)
+        return [(label, float(np.exp(row[label]))) for label in shown]
 
 
 def default_limit(count: int) -> int:

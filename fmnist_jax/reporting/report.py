@@ -19,6 +19,7 @@ from fmnist_jax.reporting.figures.calibration import reliability_figure
 from fmnist_jax.reporting.figures.confusion import (
     color_scale,
     confusion_matrix_figure,
+    ink_on,
     shown_classes,
 )
 from fmnist_jax.reporting.figures.learning_curves import learning_curves_figure
@@ -117,14 +118,22 @@ def _page(
 def _cells_that_fit(
     scored: Scored, shown: Sequence[int], num_bytes: int
 ) -> list[dict[str, Any]]:
-    """The images of each cell, as many as there are bytes for."""
+    """The images of each cell, as many as there are bytes for.
+
+    Where not even one a cell fits, the cells of most images have theirs.
+    """
     limit = gallery.default_limit(len(scored.labels))
     while True:
         cells = gallery.cells(scored, shown, limit)
-        size = len(json.dumps(cells))
-        if size <= num_bytes or limit == 1:
+        sizes = [len(json.dumps(cell)) for cell in cells]
+        if sum(sizes) <= num_bytes:
             return cells
-        limit = max(1, min(limit - 1, int(limit * num_bytes / size)))
+        if limit == 1:
+            break
+        limit = max(1, min(limit - 1, int(limit * num_bytes / sum(sizes))))
+    by_count = sorted(range(len(cells)), key=lambda place: -cells[place]['total'])
+    used = np.cumsum([sizes[place] for place in by_count])
+    return [cells[place] for place in by_count[: np.sum(used <= num_bytes)]]
 
 
 def _heat_map(
@@ -138,13 +147,14 @@ def _heat_map(
         row = []
         for other in shown:
             rate = float(matrix[label, other] / support[label])
+            color = np.array(colors(norm(rate)))
             row.append(
                 {
                     'predicted': other,
                     'count': int(matrix[label, other]),
                     'rate': rate,
-                    'color': mpl.colors.to_hex(colors(norm(rate))),
-                    'ink': '#ffffff' if rate > 0.3 else '#1a1a1a',
+                    'color': mpl.colors.to_hex(color),
+                    'ink': ink_on(color),
                 }
             )
         rows.append(row)

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
-from fmnist_jax.data import Dataset, load_dataset
+from fmnist_jax.data import load_dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log, per_class_table
 from fmnist_jax.reporting.gallery import Scored
@@ -17,7 +16,8 @@ from fmnist_jax.reporting.metrics import classification_report
 from fmnist_jax.reporting.report import Origin, write_report
 from fmnist_jax.training import provenance, trained
 from fmnist_jax.training.checkpoint import Checkpoints
-from fmnist_jax.training.experiment import configure_jax
+from fmnist_jax.training.experiment import configure_jax, steps_of
+from fmnist_jax.training.selection import selection
 from fmnist_jax.training.state import num_parameters
 
 
@@ -60,7 +60,8 @@ def evaluate(
     model = trained.restore(
         folder, config, step, dataset.class_names, dataset.image_shape
     )
-    images, labels = dataset.split(config.data[f'{split}_split'])
+    spec = config.data[f'{split}_split']
+    images, labels = dataset.split(spec)
     log_probabilities = model.log_probabilities(images)
     if not np.isfinite(log_probabilities).all():
         raise UserError(
@@ -72,64 +73,24 @@ def evaluate(
     )
     metrics = {
         'split': split,
-        'split_spec': config.data[f'{split}_split'],
+        'split_spec': spec,
         'checkpoint': checkpoint,
         'checkpoint_step': step,
         'num_parameters': num_parameters(model.params),
-        'selection': _selection(dataset, config, split, checkpoint),
+        'selection': selection(dataset, spec, folder, checkpoint),
         **classification_report(log_probabilities, scored.labels, dataset.class_names),
     }
     _write(target, metrics, scored)
     origin = Origin(
         run=workdir_lib.absolute(folder).name,
         config=config_lib.flatten(config_lib.to_dict(config)),
-        provenance=workdir_lib.read_json(folder / workdir_lib.PROVENANCE),
+        provenance=provenance.read(folder),
         lines=checkpoints.read_record(checkpoints.latest(lambda _: None)).metrics,
-        steps_per_epoch=_steps_per_epoch(dataset, config),
+        steps_per_epoch=steps_of(config, dataset),
     )
     write_report(target, metrics, scored, origin)
     log(f'report: {target / "report.html"}')
     return metrics
-
-
-def _steps_per_epoch(dataset: Dataset, config: ConfigDict) -> int:
-    _, labels = dataset.split(config.data.train_split)
-    return len(labels) // config.batch_size
-
-
-def _selection(
-    dataset: Dataset, config: ConfigDict, split: str, checkpoint: str
-) -> dict[str, Any]:
-    """Whether anything was learned from the scored split, or chosen by it."""
-    spec = config.data[f'{split}_split']
-    trained_on = dataset.num_shared(spec, config.data.train_split)
-    chosen_by = dataset.num_shared(spec, config.data.validation_split)
-    if trained_on:
-        words = (
-            f'Yes: the model was trained on {trained_on:,} of its images, so that its '
-            'figures say little of new ones.'
-        )
-    elif chosen_by and checkpoint == 'best':
-        words = (
-            f'Yes: the checkpoint was chosen by its accuracy on {chosen_by:,} of these '
-            'images, so that the figures are optimistic.'
-        )
-    elif chosen_by:
-        words = (
-            f'The checkpoint was named; but {chosen_by:,} of these images are of the '
-            "split that the run's choices are made by."
-        )
-    else:
-        words = (
-            f'No: it shares no image with {config.data.train_split}, which the model '
-            f'was trained on, or with {config.data.validation_split}, which its '
-            'checkpoint was chosen by.'
-        )
-    return {
-        'shared_with_train': trained_on,
-        'shared_with_validation': chosen_by,
-        'words': words,
-    }
 
 
 def _write(folder: epath.Path, metrics: dict[str, Any], scored: Scored) -> None:

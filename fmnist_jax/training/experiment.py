@@ -175,11 +175,10 @@ def build(
     model = create_model(
         num_classes=dataset.num_classes, axis_name=parallel.AXIS, **config.model
     )
-    num_train, *_ = (
-        len(dataset.split(config.data[f'{split}_split'])[1])
-        for split in config_lib.SPLITS
-    )
-    steps_per_epoch = num_train // config.batch_size
+    for split in config_lib.SPLITS:
+        dataset.split(config.data[f'{split}_split'])
+    num_train = dataset.num_examples(config.data.train_split)
+    steps_per_epoch = steps_of(config, dataset)
     if steps_per_epoch == 0:
         raise UserError(
             f'batch_size {config.batch_size} is more than the {num_train} examples of '
@@ -210,6 +209,11 @@ def build(
         num_train=num_train,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def steps_of(config: ConfigDict, dataset: Dataset) -> int:
+    """Updates an epoch: full batches of the training split."""
+    return dataset.num_examples(config.data.train_split) // config.batch_size
 
 
 def _is_cpu(group: parallel.DeviceGroup) -> bool:

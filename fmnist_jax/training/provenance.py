@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import subprocess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from etils import epath
@@ -15,6 +16,14 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.kernels import library
 from fmnist_jax.training.parallel import DeviceGroup, available_cores
 
+# What is read again.
+_KEYS = MappingProxyType(
+    {
+        'data': ('name', 'source', 'sha256', 'class_names', 'image_shape'),
+        'devices': ('number', 'kind', 'platform'),
+        'versions': ('jax',),
+    }
+)
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
@@ -82,6 +91,25 @@ def collect(
     }
 
 
+def read(workdir: epath.Path) -> dict[str, Any]:
+    """What `collect` said when a run was started.
+
+    Raises:
+      UserError: the file is missing, damaged, or of an earlier version.
+    """
+    path = workdir / workdir_lib.PROVENANCE
+    values = workdir_lib.read_json_object(path)
+    for part, keys in _KEYS.items():
+        held = values.get(part)
+        for key in keys:
+            if not isinstance(held, dict) or key not in held:
+                raise UserError(
+                    f'{path} does not say {part}.{key}: it is damaged, or of an '
+                    'earlier version; train the run again'
+                )
+    return values
+
+
 def read_data_description(workdir: epath.Path) -> dict[str, Any]:
     """What a model must know of the data it was trained on.
 
@@ -91,15 +119,8 @@ def read_data_description(workdir: epath.Path) -> dict[str, Any]:
     Raises:
       UserError: the work folder does not say.
     """
-    path = workdir / workdir_lib.PROVENANCE
-    data = workdir_lib.read_json(path).get('data', {})
-    try:
-        return {key: tuple(data[key]) for key in ('class_names', 'image_shape')}
-    except KeyError as error:
-        raise UserError(
-            f'{path} does not say the {error.args[0]} of the data; the run was made by '
-            'an earlier version: train it again'
-        ) from error
+    data = read(workdir)['data']
+    return {key: tuple(data[key]) for key in ('class_names', 'image_shape')}
 
 
 def check_data(dataset: Dataset, workdir: epath.Path) -> None:
@@ -108,10 +129,9 @@ def check_data(dataset: Dataset, workdir: epath.Path) -> None:
     Raises:
       UserError: they differ.
     """
-    path = workdir / workdir_lib.PROVENANCE
-    if not path.exists():
+    if not (workdir / workdir_lib.PROVENANCE).exists():
         return
-    before = workdir_lib.read_json(path)['data']['sha256']
+    before = read(workdir)['data']['sha256']
     changed = [key for key, value in dataset.sha256.items() if before.get(key) != value]
     if changed:
         raise UserError(

@@ -23,6 +23,7 @@ from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
 from fmnist_jax.training.profiling import Profiler
 from fmnist_jax.training.schedules import OPEN_ENDED
+from fmnist_jax.training.selection import describe_origin
 from fmnist_jax.training.state import TrainState, num_parameters
 from fmnist_jax.training.transfer import start_from
 
@@ -113,7 +114,8 @@ def _start(
     if init_from is None:
         return state, Record(), {}
     state, step = start_from(state, init_from, log)
-    return state, Record(), {'init_from': {'workdir': init_from, 'step': step}}
+    folder = epath.Path(init_from).expanduser()
+    return state, Record(), {'init_from': describe_origin(folder, step)}
 
 
 def _write_start(

@@ -65,7 +65,9 @@ def read_config(folder: epath.Path) -> ConfigDict:
     Raises:
       UserError: there is none.
     """
-    return config_lib.from_dict(workdir_lib.read_json(folder / workdir_lib.CONFIG))
+    return config_lib.from_dict(
+        workdir_lib.read_json_object(folder / workdir_lib.CONFIG)
+    )
 
 
 def load(

@@ -2,7 +2,7 @@
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from matplotlib.colors import Colormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
 
@@ -12,6 +12,9 @@ from fmnist_jax.reporting.figures import style
 MAX_CLASSES = 40
 # With more, numbers are too small to read.
 _MAX_NUMBERED = 25
+_LIGHT, _DARK = '#ffffff', '#000000'
+# Of zeros: still read on white.
+_FAINT = '#757575'
 
 
 def shown_classes(
@@ -34,6 +37,20 @@ def color_scale() -> tuple[Colormap, Normalize]:
     would all look white.
     """
     return mpl.colormaps['Blues'], PowerNorm(0.5, vmin=0, vmax=1)
+
+
+def ink_on(color: Float[np.ndarray, ' rgba']) -> str:
+    """White or black, whichever is read better on a colour (0 to 1).
+
+    By WCAG's contrast, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio; the better is
+    at least 4.5 on any colour.
+    """
+    channels = color[:3]
+    linear = np.where(
+        channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+    )
+    luminance = linear @ (0.2126, 0.7152, 0.0722)
+    return _DARK if luminance > 0.179 else _LIGHT
 
 
 def confusion_matrix_figure(
@@ -67,7 +84,7 @@ def confusion_matrix_figure(
         if len(shown) < len(matrix):
             axes.set_title(f'The {len(shown)} of {len(matrix):,} classes most confused')
         if len(shown) <= _MAX_NUMBERED:
-            _write_numbers(axes, counts, rates)
+            _write_numbers(axes, counts, colors(norm(rates)))
         bar = figure.colorbar(picture, ax=axes, shrink=0.8)
         bar.set_label('share of the true class')
         bar.set_ticks([0, 0.01, 0.05, 0.1, 0.25, 0.5, 1])
@@ -77,13 +94,13 @@ def confusion_matrix_figure(
 
 
 def _write_numbers(
-    axes: mpl.axes.Axes, counts: Int[np.ndarray, 'n n'], rates: np.ndarray
+    axes: mpl.axes.Axes,
+    counts: Int[np.ndarray, 'n n'],
+    colors: Float[np.ndarray, 'n n rgba'],
 ) -> None:
     for (row, column), count in np.ndenumerate(counts):
-        color = 'white' if rates[row, column] > 0.3 else '#222222'
-        if not count:
-            color = '#b5b5b5'
+        ink = ink_on(colors[row, column]) if count else _FAINT
         size = 8 if count < 10_000 else 6
         axes.text(
-            column, row, f'{count}', ha='center', va='center', color=color, size=size
+            column, row, f'{count}', ha='center', va='center', color=ink, size=size
         )

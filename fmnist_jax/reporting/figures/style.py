@@ -23,8 +23,6 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, YELLOW, BLACK = (
     '#000000',
 )
 COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
-# With colours used up, or in print, lines differ by this.
-LINE_STYLES = ('-', '--', '-.', ':')
 
 _SETTINGS = {
     'font.size': 10,

@@ -38,7 +38,9 @@ function drawImage(cell, sheet, position) {
     line.textContent = `${names[pairs[i]]} ${percent(pairs[i + 1])}`;
     all.push(line);
   }
-  for (const line of all.slice(0, 3)) caption.append(document.createElement('br'), line);
+  // The first three, and the true class wherever it comes.
+  const shown = all.filter((line, place) => place < 3 || line.tagName === 'B');
+  for (const line of shown) caption.append(document.createElement('br'), line);
   figure.title = all.map((line) => line.textContent).join('\n');
   figure.append(canvas, caption);
   return figure;
@@ -50,22 +52,24 @@ async function showImages(element) {
   for (const other of rows.flat()) other.removeAttribute('aria-selected');
   element.setAttribute('aria-selected', 'true');
   const [truth, guess] = [gallery.names[label], gallery.names[predicted]];
-  const total = cell ? cell.total : 0;
-  const count = total.toLocaleString('en');
+  const count = element.textContent.trim() || '0';
   document.getElementById('images-title').textContent =
     label === predicted ? `${truth}, recognised: ${count}` : `${truth}, taken for ${guess}: ${count}`;
   const note = document.getElementById('images-note');
   const list = document.getElementById('images-list');
   list.replaceChildren();
   document.getElementById('images').hidden = false;
-  note.textContent = 'No image is here.';
-  if (!cell) return;
+  if (!cell) {
+    const none = 'No image is here.';
+    note.textContent = element.textContent.trim() ? 'The page has no room for its images.' : none;
+    return;
+  }
   const sheet = new Image();
   sheet.src = cell.sheet;
   await sheet.decode();
   if (element.getAttribute('aria-selected') !== 'true') return;
   const shown = cell.index.length;
-  note.textContent = (shown < total ? `${shown} of ${count}, those ` : 'In order of doubt, those ') +
+  note.textContent = (shown < cell.total ? `${shown} of ${count}, those ` : 'In order of doubt, those ') +
     'whose true class the model holds least probable first; each with its most probable classes, the true one in bold.';
   list.replaceChildren(...cell.index.map((_, position) => drawImage(cell, sheet, position)));
 }

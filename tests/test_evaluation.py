@@ -17,6 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from configs import default
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
+from fmnist_jax.training import evaluation
 from fmnist_jax.training.evaluation import evaluate
 from fmnist_jax.training.parallel import jit_once
 from fmnist_jax.training.state import TrainState
@@ -26,6 +27,13 @@ from tests.conftest import run_script
 LABELS = list(range(10))
 STEPS_PER_EPOCH = 10
 MEAN, STD = 0.286, 0.353
+
+
+@pytest.fixture(autouse=True)
+def without_report(request, monkeypatch):
+    """Seconds an evaluation; tests/test_report.py is about reports."""
+    if 'report' not in request.node.name:
+        monkeypatch.setattr(evaluation, 'write_report', lambda *_: None)
 
 
 @pytest.fixture(scope='module')

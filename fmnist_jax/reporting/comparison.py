@@ -12,10 +12,12 @@ from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from fmnist_jax.reporting import comparison_page, comparison_table, console, text
+from fmnist_jax.reporting import comparison_formats, comparison_page, console, text
 from fmnist_jax.reporting.comparison_notes import notes
-from fmnist_jax.reporting.groups import Group, group_runs, name_folders
-from fmnist_jax.reporting.runs import NoEpochYet, Run
+from fmnist_jax.reporting.groups import Group, group_runs
+from fmnist_jax.reporting.metrics_file import NoEpochYet
+from fmnist_jax.reporting.names import name_folders
+from fmnist_jax.reporting.runs import Run
 
 
 def compare(
@@ -41,7 +43,7 @@ def compare(
     target = epath.Path(output).expanduser()
     workdir_lib.check(target, 'choose another --output')
     folders, left_out = find_workdirs(workdirs, besides=target)
-    names = name_folders([workdir_lib.absolute(folder) for folder in folders])
+    names = name_folders([_from_root(folder) for folder in folders])
     places = dict(zip(names, folders, strict=True))
     runs, without_epoch = _read(places)
     left_out += without_epoch
@@ -52,11 +54,11 @@ def compare(
         *(f'Left out: {text.printable(reason)}.' for reason in left_out),
         *notes(groups),
     ]
-    log(comparison_table.to_text(groups, sentences, _terminal_width()))
+    log(comparison_formats.to_text(groups, sentences, _terminal_width()))
     contents = {
-        'txt': comparison_table.to_text(groups, sentences) + '\n',
-        'csv': comparison_table.to_csv(groups, places),
-        'md': comparison_table.to_markdown(groups, sentences),
+        'txt': comparison_formats.to_text(groups, sentences) + '\n',
+        'csv': comparison_formats.to_csv(groups, places),
+        'md': comparison_formats.to_markdown(groups, sentences),
         'html': comparison_page.page(groups, sentences),
     }
     for kind, content in contents.items():
@@ -116,6 +118,13 @@ def _identity(path: epath.Path) -> str:
     # A path or not, it is the same for all names of a folder; epath's `resolve` follows
     # no links.
     return os.path.realpath(path)
+
+
+def _from_root(path: epath.Path) -> epath.PathLike:
+    """The absolute path as named; as it is where `..` after a link makes it another."""
+    named = workdir_lib.absolute(path)
+    identity = _identity(path)
+    return named if _identity(named) == identity else identity
 
 
 def _is_run(path: epath.Path) -> bool:

@@ -1,12 +1,12 @@
 """What a reader of a comparison must know: which figures do not compare, and why."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from fmnist_jax.reporting import groups as groups_lib
-from fmnist_jax.reporting.groups import Group, join_names
+from fmnist_jax.reporting import text
+from fmnist_jax.reporting.groups import Group, cluster, labels_of, names_of, runs_of
 from fmnist_jax.reporting.runs import Run
 
 # Fields that say of what figures are, or how they are measured.
@@ -28,6 +28,7 @@ def notes(groups: Sequence[Group]) -> list[str]:
         *_different_data(groups),
         *_different_measures(groups),
         *_not_held_out(groups),
+        *_of_unknown_origin(groups),
         *_not_of_the_best(groups),
         *_not_evaluated(groups),
         *_repeated(groups),
@@ -36,7 +37,7 @@ def notes(groups: Sequence[Group]) -> list[str]:
 
 
 def _damaged(groups: Sequence[Group]) -> Iterator[str]:
-    for run in _runs(groups):
+    for run in runs_of(groups):
         if run.damage:
             yield f'{run.name}: {run.damage}.'
 
@@ -48,36 +49,40 @@ def _unfinished(groups: Sequence[Group]) -> Iterator[str]:
     def epochs(run: Run) -> str:
         return f'{run.epochs} of {run.config["num_epochs"]}'
 
-    started = [run for run in _runs(groups) if not is_done(run)]
-    for told in _cluster(started, epochs):
-        some = _names(groups, lambda run, t=told: not is_done(run) and epochs(run) == t)
+    started = [run for run in runs_of(groups) if not is_done(run)]
+    for told in cluster(started, epochs):
+        some = names_of(
+            groups, lambda run, t=told: not is_done(run) and epochs(run) == t
+        )
         yield f'Unfinished, with {told} epochs: {some}.'
 
 
 def _different_data(groups: Sequence[Group]) -> Iterator[str]:
-    clusters = _cluster(
+    clusters = cluster(
         groups,
         lambda group: json.dumps(groups_lib.data_of(group.runs[0]), sort_keys=True),
     )
     if len(clusters) > 1:
-        lists = '; '.join(map(_labels, clusters.values()))
+        lists = '; '.join(map(labels_of, clusters.values()))
         yield f'The data differ (by SHA-256), so that no figures compare: {lists}.'
 
 
 def _different_measures(groups: Sequence[Group]) -> Iterator[str]:
     for field, problem in _MEASURES.items():
-        clusters = _cluster(
+        clusters = cluster(
             groups,
             lambda group, field=field: groups_lib.field_text(group.config, field),
         )
         if len(clusters) > 1:
-            lists = (f'{value} ({_labels(some)})' for value, some in clusters.items())
+            lists = (f'{value} ({labels_of(some)})' for value, some in clusters.items())
             yield f'{problem}: {"; ".join(lists)}.'
 
 
 def _not_held_out(groups: Sequence[Group]) -> Iterator[str]:
     for split, use in (('train', 'trained on'), ('validation', 'chosen by')):
-        some = _names(groups, lambda run, split=split: _shares_test_images(run, split))
+        some = names_of(
+            groups, lambda run, split=split: _shares_test_images(run, split)
+        )
         if some:
             yield (
                 f'Test figures are optimistic, on images that the model was {use}: '
@@ -92,8 +97,27 @@ def _shares_test_images(run: Run, split: str) -> bool:
     return bool(selection.get(f'shared_with_{split}', same))
 
 
+def _of_unknown_origin(groups: Sequence[Group]) -> Iterator[str]:
+    for origin in cluster(filter(_unknown_origin, runs_of(groups)), _unknown_origin):
+        some = names_of(groups, lambda run, told=origin: _unknown_origin(run) == told)
+        yield (
+            f'{some} started from the weights of {origin}, whose training images are '
+            'not known here.'
+        )
+
+
+def _unknown_origin(run: Run) -> str:
+    """The folder; nothing if there is none, or evaluation counted its splits too."""
+    origin = run.provenance.get('init_from')
+    if not origin:
+        return ''
+    selection = run.evaluations.get('test', {}).get('selection')
+    unknown = origin['workdir'] if not selection else selection.get('unknown_origin')
+    return text.printable(unknown or '')
+
+
 def _not_of_the_best(groups: Sequence[Group]) -> Iterator[str]:
-    for run in _runs(groups):
+    for run in runs_of(groups):
         step = run.evaluations.get('test', {}).get('checkpoint_step')
         if step not in (None, run.best['step']):
             yield (
@@ -103,7 +127,7 @@ def _not_of_the_best(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _not_evaluated(groups: Sequence[Group]) -> Iterator[str]:
-    if some := _names(groups, lambda run: 'test' not in run.evaluations):
+    if some := names_of(groups, lambda run: 'test' not in run.evaluations):
         yield (
             f'Not evaluated on test: {some} '
             '(python -m fmnist_jax.evaluate --workdir=…).'
@@ -122,10 +146,10 @@ def _repeated(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def _different_devices(groups: Sequence[Group]) -> Iterator[str]:
-    devices = _cluster(_runs(groups), _devices)
+    devices = cluster(runs_of(groups), _devices)
     if len(devices) > 1:
         lists = (
-            f'{told} ({_names(groups, lambda run, told=told: _devices(run) == told)})'
+            f'{told} ({names_of(groups, lambda run, told=told: _devices(run) == told)})'
             for told in devices
         )
         yield f'Seconds are of different devices: {"; ".join(lists)}.'
@@ -138,26 +162,3 @@ def _devices(run: Run) -> str:
         parts.append(run.provenance.get('host', {}).get('cpu', 'unknown processor'))
         parts.append('own kernels' if devices.get('kernels') else "XLA's kernels")
     return ', '.join(parts)
-
-
-def _cluster(
-    items: Sequence[Any], key: Callable[[Any], str]
-) -> Mapping[str, list[Any]]:
-    clusters: dict[str, list[Any]] = {}
-    for item in items:
-        clusters.setdefault(key(item), []).append(item)
-    return clusters
-
-
-def _runs(groups: Sequence[Group]) -> list[Run]:
-    return [run for group in groups for run in group.runs]
-
-
-def _names(groups: Sequence[Group], chosen: Callable[[Run], bool]) -> str:
-    """The runs that are chosen, those of a group in one; nothing if none is."""
-    some = ([run.name for run in group.runs if chosen(run)] for group in groups)
-    return ', '.join(join_names(names) for names in some if names)
-
-
-def _labels(groups: Sequence[Group]) -> str:
-    return ', '.join(group.label for group in groups)

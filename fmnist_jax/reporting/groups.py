@@ -1,16 +1,13 @@
-"""Which runs belong together: those that differ only by seed; and their names."""
+"""Which runs belong together: those that differ only by seed."""
 
 import dataclasses
-import os
-import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
-
-from etils import epath
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.reporting import text
+from fmnist_jax.reporting.names import join_names
 from fmnist_jax.reporting.runs import Run
 
 # Told in columns of their own.
@@ -111,41 +108,25 @@ def field_text(config: Mapping[str, Any], field: str) -> str:
     return text.printable(text.config_value(config[field]))
 
 
-def name_folders(folders: Sequence[epath.PathLike]) -> list[str]:
-    """Names for distinct folders: as many of the last parts as tell them apart."""
-    parts = [os.fspath(folder).rstrip('/').split('/') for folder in folders]
-    names, number = [], 0
-    while len(set(names)) < len(folders):
-        number += 1
-        names = ['/'.join(part[-number:]) for part in parts]
-    return [text.printable(name) for name in names]
+def cluster(items: Iterable[Any], key: Callable[[Any], str]) -> Mapping[str, list[Any]]:
+    """The items of each key, keys and items in the order they come in."""
+    clusters: dict[str, list[Any]] = {}
+    for item in items:
+        clusters.setdefault(key(item), []).append(item)
+    return clusters
 
 
-def join_names(names: Sequence[str]) -> str:
-    """Several names as a shell would expand them: `seed{0..4}`, `lr{0.1,0.2}-a`."""
-    if len(names) == 1:
-        return names[0]
-    # Numbers are not cut in two.
-    start = re.sub(r'[\d.]+$', '', _common_prefix(names))
-    rests = [name[len(start) :] for name in names]
-    backwards = _common_prefix([rest[::-1] for rest in rests])
-    end = re.sub(r'^[\d.]+', '', backwards[::-1])
-    middles = [rest[: len(rest) - len(end)] for rest in rests]
-    if not start and not end:
-        return ', '.join(names)
-    return f'{start}{{{_range(middles) or ",".join(middles)}}}{end}'
+def runs_of(groups: Sequence[Group]) -> list[Run]:
+    """The runs of all groups."""
+    return [run for group in groups for run in group.runs]
 
 
-def _common_prefix(names: Sequence[str]) -> str:
-    # Of characters, not of folders.
-    return os.path.commonprefix(names)  # noqa: RUF071
+def names_of(groups: Sequence[Group], chosen: Callable[[Run], bool]) -> str:
+    """The runs that are chosen, those of a group in one; nothing if none is."""
+    some = ([run.name for run in group.runs if chosen(run)] for group in groups)
+    return ', '.join(join_names(names) for names in some if names)
 
 
-def _range(names: Sequence[str]) -> str | None:
-    """`0..4`, if that is what the names are."""
-    if len(names) < 3 or not all(re.fullmatch(r'0|[1-9]\d*', name) for name in names):
-        return None
-    first = int(names[0])
-    if [int(name) for name in names] != list(range(first, first + len(names))):
-        return None
-    return f'{names[0]}..{names[-1]}'
+def labels_of(groups: Sequence[Group]) -> str:
+    """The groups, in one line."""
+    return ', '.join(group.label for group in groups)

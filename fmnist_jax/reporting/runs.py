@@ -1,8 +1,6 @@
 """The small files of a work folder: what a run was, and how it went."""
 
 import dataclasses
-import json
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +11,9 @@ from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.learning import best, of_split
+from fmnist_jax.reporting.metrics_file import missing_number, read_metrics
 
-_LINE = ('epoch', 'step', 'loss', 'accuracy')
-_TRAIN_LINE = (*_LINE, 'seconds', 'images_per_second')
 _EVALUATION = ('loss', 'accuracy', 'checkpoint_step')
-
-
-class NoEpochYet(UserError):
-    """A run has not finished its first epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +49,13 @@ class Run:
         if folder.exists() and not folder.is_dir():
             raise UserError(f'{folder} is a file, not a work folder')
         config = _read_config(folder / workdir_lib.CONFIG)
-        metrics, damage = _read_metrics(folder / workdir_lib.METRICS)
+        metrics, damage = read_metrics(folder / workdir_lib.METRICS)
         return cls(
             name=workdir_lib.absolute(folder).name,
             config=config,
             metrics=metrics,
             evaluations=_read_evaluations(folder / workdir_lib.EVALUATION),
-            provenance=_read_object(folder / workdir_lib.PROVENANCE),
+            provenance=workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE),
             damage=damage,
         )
 
@@ -103,15 +96,8 @@ class Run:
         return statistics.median(x['images_per_second'] for x in self.lines('train'))
 
 
-def _read_object(path: epath.Path) -> dict[str, Any]:
-    value = workdir_lib.read_json(path)
-    if not isinstance(value, dict):
-        raise UserError(f'{path} is damaged: it holds no JSON object')
-    return value
-
-
 def _read_config(path: epath.Path) -> dict[str, Any]:
-    config = config_lib.flatten(_read_object(path))
+    config = config_lib.flatten(workdir_lib.read_json_object(path))
     for field in ('model.name', 'num_epochs', 'seed'):
         if field not in config:
             raise UserError(f'{path} is not the config of a run: it has no {field}')
@@ -125,74 +111,10 @@ def _read_evaluations(folder: epath.Path) -> dict[str, dict[str, Any]]:
         if not path.exists():
             continue
         try:
-            metrics = _read_object(path)
-            if missing := _missing(metrics, _EVALUATION):
+            metrics = workdir_lib.read_json_object(path)
+            if missing := missing_number(metrics, _EVALUATION):
                 raise UserError(f'{path} is damaged: it has no {missing}')
         except UserError as error:
             raise UserError(f'{error}; evaluate again, or remove the file') from error
         evaluations[split] = metrics
     return evaluations
-
-
-def _read_metrics(path: epath.Path) -> tuple[list[dict[str, Any]], str | None]:
-    """The lines of whole epochs, and what is left out besides them, if anything is."""
-    try:
-        text = path.read_text() if path.exists() else ''
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} cannot be read: {error}') from error
-    lines, cut_off = _parse(text, path)
-    epochs = {
-        split: {line['epoch'] for line in lines if line['split'] == split}
-        for split in ('train', 'validation')
-    }
-    half = epochs['train'] ^ epochs['validation']
-    last = max((line['epoch'] for line in lines), default=0)
-    if half - {last}:
-        raise UserError(
-            f'{path} is damaged: a line of epoch {min(half - {last})} is missing'
-        )
-    whole = [line for line in lines if line['epoch'] not in half]
-    if not whole:
-        raise NoEpochYet(
-            f'{path.parent} has no metrics yet: train for an epoch at least'
-        )
-    if half or cut_off:
-        return whole, f'{path.name} is cut off after epoch {whole[-1]["epoch"]}'
-    return whole, None
-
-
-def _parse(text: str, path: epath.Path) -> tuple[list[dict[str, Any]], bool]:
-    """The lines, and whether the last is cut off and left out."""
-    lines = []
-    texts = text.split('\n')
-    for number, content in enumerate(texts, start=1):
-        # What follows the last line end is nothing, or the part of a line.
-        is_rest = number == len(texts)
-        if is_rest and not content:
-            break
-        try:
-            line = json.loads(content)
-        except ValueError as error:
-            if is_rest:
-                return lines, True
-            raise UserError(f'{path} is damaged in line {number}: {error}') from error
-        if problem := _problem(line):
-            raise UserError(f'{path} is damaged in line {number}: it has no {problem}')
-        lines.append(line)
-    return lines, False
-
-
-def _problem(line: Any) -> str | None:
-    """What a line of metrics lacks."""
-    if not isinstance(line, dict) or line.get('split') not in config_lib.SPLITS:
-        return 'split'
-    return _missing(line, _TRAIN_LINE if line['split'] == 'train' else _LINE)
-
-
-def _missing(values: dict[str, Any], keys: Sequence[str]) -> str | None:
-    """The first key that holds no finite number."""
-    for key in keys:
-        value = values.get(key)
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            return key
-    return None

@@ -21,6 +21,7 @@ from jaxtyping import PyTree
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
+from fmnist_jax.reporting import learning
 
 _MANIFEST = 'manifest.sha256'
 # The parts of a train state that a model is called with.
@@ -55,14 +56,10 @@ class Record:
         Args:
           among: steps to choose from; None for all.
         """
-        lines = [
-            line
-            for line in self.metrics
-            if line['split'] == 'validation'
-            and (among is None or line['step'] in among)
-        ]
-        # max keeps the first of equals.
-        return max(lines, key=lambda x: x['accuracy'])['step'] if lines else None
+        lines = [x for x in self.metrics if among is None or x['step'] in among]
+        if not learning.of_split(lines, 'validation'):
+            return None
+        return learning.best(lines)['step']
 
 
 class Checkpoints:

@@ -12,7 +12,7 @@ _OUTPUT = flags.DEFINE_string(
 def main(workdirs: list[str]) -> None:
     """Compares the runs in the work folders."""
     # Matplotlib takes a while to import; a mistake in the flags is told without it.
-    from fmnist_jax.reporting.comparison import compare  # noqa: PLC0415
+    from fmnist_jax.reporting.comparison.compare import compare  # noqa: PLC0415
 
     compare(workdirs, _OUTPUT.value)
 

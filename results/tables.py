@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from fmnist_jax.reporting.groups import differing_fields
+from fmnist_jax.reporting.comparison.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import config_value, markdown_table, spread
 from fmnist_jax.reporting.units import duration

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_jax.reporting.comparison import compare
-from fmnist_jax.reporting.groups import Group
+from fmnist_jax.reporting.comparison.compare import compare
+from fmnist_jax.reporting.comparison.groups import Group
 from tests.conftest import ROOT
 
 SEEDS = ROOT / 'results' / 'runs' / 'tinyvgg'

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.reporting import comparison_page, text
-from fmnist_jax.reporting.comparison import compare
+from fmnist_jax.reporting import text
+from fmnist_jax.reporting.comparison import page as page_lib
+from fmnist_jax.reporting.comparison.compare import compare
 from fmnist_jax.reporting.figures import comparison as figures
 from fmnist_jax.reporting.runs import Run
 from tests.conftest import ROOT, run_script
@@ -32,10 +33,10 @@ def test_curves_are_those_of_the_metrics():
     run = Run.read(SEEDS / 'seed0')
     train, validation, _ = files_of(SEEDS / 'seed0')
     epochs = sorted(validation)
-    by_epoch = comparison_page.curve(run, 'validation', 'loss', 'epoch')
+    by_epoch = page_lib.curve(run, 'validation', 'loss', 'epoch')
     assert by_epoch.x.tolist() == epochs
     assert by_epoch.y.tolist() == [validation[e]['loss'] for e in epochs]
-    by_seconds = comparison_page.curve(run, 'train', 'accuracy', 'seconds')
+    by_seconds = page_lib.curve(run, 'train', 'accuracy', 'seconds')
     expected = np.cumsum([train[e]['seconds'] for e in epochs])
     np.testing.assert_allclose(by_seconds.x, expected)
     assert by_seconds.y.tolist() == [train[e]['accuracy'] for e in epochs]

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_jax.reporting import comparison_formats, comparison_page, groups
-from fmnist_jax.reporting.comparison_notes import notes
-from fmnist_jax.reporting.names import join_names, name_folders
+from fmnist_jax.reporting.comparison import compare as compare_lib
+from fmnist_jax.reporting.comparison import formats, groups
+from fmnist_jax.reporting.comparison.names import join_names, name_folders
+from fmnist_jax.reporting.comparison.notes import notes
 from fmnist_jax.reporting.runs import Run
 from tests.kept_runs import (
     KINDS,
@@ -29,7 +30,7 @@ from tests.kept_runs import (
 @pytest.fixture(autouse=True)
 def no_page(monkeypatch):
     """The page takes most of the time; test_compare.py looks at it."""
-    monkeypatch.setattr(comparison_page, 'page', lambda *_: 'page')
+    monkeypatch.setattr(compare_lib.page_lib, 'page', lambda *_: 'page')
 
 
 def read_groups(folder: Path) -> list[groups.Group]:
@@ -39,7 +40,7 @@ def read_groups(folder: Path) -> list[groups.Group]:
 
 def cells_of(rows: list[groups.Group]) -> list[list[str]]:
     """The cells of their table in Markdown, header first."""
-    return read_markdown(comparison_formats.to_markdown(rows, []))
+    return read_markdown(formats.to_markdown(rows, []))
 
 
 def test_seeds_make_one_row_of_means_and_spreads(tmp_path):
@@ -225,7 +226,7 @@ def test_what_does_not_compare_is_told(case, tmp_path):
     change(other)
     after = read_groups(tmp_path)
     assert any(re.match(pattern, note) for note in notes(after)), notes(after)
-    shown = comparison_formats.to_text(after, notes(after))
+    shown = formats.to_text(after, notes(after))
     assert shown.endswith('\n'.join(notes(after)))
 
 
@@ -408,8 +409,8 @@ def test_a_row_is_named_as_bash_would_expand_it(names, expected):
 
 def test_a_wide_table_is_folded_for_a_terminal():
     rows = groups.group_runs([Run.read(folder) for folder in SEEDS.iterdir()])
-    whole = comparison_formats.to_text(rows, [])
-    folded = comparison_formats.to_text(rows, [], width=60)
+    whole = formats.to_text(rows, [])
+    folded = formats.to_text(rows, [], width=60)
     assert max(map(len, whole.splitlines())) > 60
     assert max(map(len, folded.splitlines())) <= 60
     blocks = folded.split('\n\n')

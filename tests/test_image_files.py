@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import struct
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from fmnist_jax.data import image_files
+from fmnist_jax.data import image_files, image_paths
 from fmnist_jax.data.image_files import ImageFileError
 from fmnist_jax.data.image_preparation import prepare
 
@@ -78,32 +79,32 @@ def folder(tmp_path) -> Path:
 
 
 def test_a_folder_stands_for_the_image_files_in_it_by_name(folder):
-    found = image_files.find([str(folder)])
+    found = image_paths.find([str(folder)])
     assert names(found, folder) == ['a.jpeg', 'b.PNG', 'e.tif', 'shirt[1].png']
 
 
 def test_a_named_file_is_tried_whatever_it_is_called(folder):
     files = [f'{folder}/c.txt', f'{folder}/.hidden.png', f'{folder}/shirt[1].png']
-    assert image_files.find(files) == [(file, None) for file in files]
+    assert image_paths.find(files) == [(file, None) for file in files]
 
 
 def test_patterns_give_files_by_name(folder):
-    found = image_files.find([f'{folder}/*.png'])
+    found = image_paths.find([f'{folder}/*.png'])
     assert names(found, folder) == ['shirt[1].png']
-    found = image_files.find([f'{folder}/**/*.[pg]*'])
+    found = image_paths.find([f'{folder}/**/*.[pg]*'])
     assert names(found, folder) == ['shirt[1].png', 'sub/d.png', 'sub/f.gif']
 
 
 def test_a_file_is_named_once_where_it_is_named_first(folder, monkeypatch):
     monkeypatch.chdir(folder)
     arguments = ['sub/d.png', 'sub', './sub/d.png', str(folder / 'sub' / 'f.gif')]
-    assert image_files.find(arguments) == [('sub/d.png', None), ('sub/f.gif', None)]
+    assert image_paths.find(arguments) == [('sub/d.png', None), ('sub/f.gif', None)]
 
 
 def test_an_argument_without_files_does_not_hide_the_others(folder):
     (folder / 'empty').mkdir()
     arguments = ['empty', 'missing.png', '*.webp', 'e.tif', '']
-    found = image_files.find([a and f'{folder}/{a}' for a in arguments])
+    found = image_paths.find([a and f'{folder}/{a}' for a in arguments])
     assert [problem and problem.split(' (')[0] for _, problem in found] == [
         'no image file in this folder',
         'no such file or folder',
@@ -114,9 +115,24 @@ def test_an_argument_without_files_does_not_hide_the_others(folder):
     assert found[1][0] == f'{folder}/missing.png'
 
 
+def test_the_home_folder_is_found_where_the_shell_does_not(folder, monkeypatch):
+    monkeypatch.setenv('HOME', str(folder))
+    for argument in ('~/sub/*.gif', '~/sub/f.gif'):
+        found = image_paths.find([argument])
+        assert names(found, folder) == ['sub/f.gif']
+    assert names(image_paths.find(['~/sub']), folder) == ['sub/d.png', 'sub/f.gif']
+    ((file, problem),) = image_paths.find(['~/gone.png'])
+    assert (file, problem) == ('~/gone.png', 'no such file or folder')
+    # A file that has this name.
+    monkeypatch.chdir(folder)
+    Path('~').mkdir()
+    Path('~/sub').write_bytes(b'')
+    assert image_paths.find(['~/sub']) == [('~/sub', None)]
+
+
 def test_a_name_that_is_not_utf_8_is_found(tmp_path):
     (Path(os.fsdecode(bytes(tmp_path) + b'/\xff.png'))).write_bytes(b'')
-    ((file, problem),) = image_files.find([str(tmp_path)])
+    ((file, problem),) = image_paths.find([str(tmp_path)])
     assert os.fsencode(file) == bytes(tmp_path) + b'/\xff.png'
     assert problem is None
 
@@ -196,6 +212,23 @@ ORIENTATIONS = {
 }
 
 
+def test_of_16_bits_the_high_ones_are_read_in_every_row(tmp_path):
+    values = np.random.default_rng(0).integers(0, 2**16, (700, 3), dtype=np.uint16)
+    read_back = read(tmp_path, encode(values, 'PNG'))
+    np.testing.assert_array_equal(np.asarray(read_back), values // 256)
+    values = values.astype(np.int32)
+    values[-1, -1] = 2**16
+    with pytest.raises(ImageFileError, match='32 bits'):
+        read(tmp_path, encode(values, 'TIFF'))
+
+
+def test_a_run_length_encoded_bmp_is_read(tmp_path, pixels):
+    # Rows from below; of each, runs of one pixel, and its end, two zeros.
+    rows = [b''.join(bytes([1, x]) for x in row) + b'\0\0' for row in pixels[::-1]]
+    prepared = prepare_file(tmp_path, run_length_bmp(28, b''.join(rows)))
+    np.testing.assert_array_equal(prepared[..., 0], pixels)
+
+
 @pytest.mark.parametrize('orientation', ORIENTATIONS)
 @pytest.mark.parametrize('form', ['PNG', 'TIFF'])
 def test_a_picture_is_turned_upright(tmp_path, pixels, orientation, form):
@@ -238,7 +271,12 @@ def test_a_model_of_colour_images_is_given_them(tmp_path, pixels):
 
 
 def test_auto_inverts_no_test_image_and_every_inverted_one(test_images):
-    for pixels in test_images:
+    outermost = np.ones((28, 28), bool)
+    outermost[1:-1, 1:-1] = False
+    medians = np.median(test_images[:, outermost], axis=1)
+    assert medians.max() <= 127
+    # Those nearest to being inverted, and some others.
+    for pixels in test_images[np.argsort(medians)[-500:]]:
         kept = prepare(Image.fromarray(pixels), GREY)[..., 0]
         turned = prepare(Image.fromarray(255 - pixels), GREY)[..., 0]
         assert np.array_equal(kept, pixels)
@@ -371,6 +409,23 @@ def boot(form: str = 'PNG', **kwargs) -> bytes:
     return encode(pixels, form, **kwargs)
 
 
+def run_length_bmp(size: int, content: bytes) -> bytes:
+    """A BMP file of grey pixels, 8 bits each, with compression 1: run lengths."""
+    shades = b''.join(bytes([x, x, x, 0]) for x in range(256))
+    start = 14 + 40 + len(shades)
+    header = b'BM' + struct.pack('<IHHI', start + len(content), 0, 0, start)
+    info = (40, size, size, 1, 8, 1, len(content), 0, 0, 256, 0)
+    return header + struct.pack('<IiiHHIIiiII', *info) + shades + content
+
+
+def many_scans(size: int, count: int) -> bytes:
+    """A progressive JPEG file of a black image whose last scan is there many times."""
+    content = encode(Image.new('L', (size, size)), 'JPEG', progressive=True)
+    end = content.rindex(b'\xff\xd9')
+    scan = content[content.rindex(b'\xff\xda') : end]
+    return content[:end] + count * scan + content[end:]
+
+
 # The content of files, and what must be said of them.
 BAD = {
     'empty': (b'', 'empty'),
@@ -394,6 +449,8 @@ BAD = {
     'floats': (encode(np.zeros((9, 9), np.float32), 'TIFF'), 'floating-point'),
     '32 bits': (encode(np.full((9, 9), 2**17, np.int32), 'TIFF'), '32 bits'),
     # 64 x 64 pixels in 80 kB, which would take 134 MB.
+    # An end of line for each row in 17 kB, which took 10 seconds.
+    'BMP of endless lines': (run_length_bmp(8191, bytes(2 * 8191)), 'run-length'),
     'TIFF of one huge tile': (tiled_tiff(64, 11_584), 'more than 67 million pixels'),
 }
 
@@ -411,6 +468,21 @@ def test_a_bad_file_is_told_in_one_line(tmp_path, case):
 def test_a_tiled_tiff_of_usual_tiles_is_read(tmp_path):
     # Or the test above would refuse it for another reason.
     assert read(tmp_path, tiled_tiff(64, 256)).size == (64, 64)
+
+
+def test_a_jpeg_of_endless_scans_is_refused_at_once(tmp_path):
+    # 40 kB of them, which would take half a minute.
+    content = many_scans(4096, 3_000)
+    start = time.process_time()
+    with pytest.raises(ImageFileError, match=r'3,\d* JPEG scans'):
+        read(tmp_path, content)
+    assert time.process_time() - start < 0.5
+
+
+def test_a_small_jpeg_may_hold_what_looks_like_scans(tmp_path):
+    expected = np.asarray(read(tmp_path, many_scans(64, 1)))
+    for content in (many_scans(64, 1_000), many_scans(64, 1) + b'\xff\xda' * 1_000):
+        np.testing.assert_array_equal(np.asarray(read(tmp_path, content)), expected)
 
 
 def test_a_file_without_end_or_writer_is_not_waited_for(tmp_path):
@@ -437,15 +509,19 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, pixels, monkeypatch):
         image_files.read(str(tmp_path / 'image.png'))
 
 
-def test_a_file_of_gigabytes_is_not_read(tmp_path):
+def test_a_file_of_gigabytes_is_not_read(tmp_path, monkeypatch):
     path = tmp_path / 'large.png'
     path.write_bytes(boot())
-    os.truncate(path, image_files.MAX_BYTES)
-    # Zeros after the image's end do no harm.
-    assert image_files.read(str(path)).size == (64, 64)
     os.truncate(path, 2**40)
     with pytest.raises(ImageFileError, match='larger than 256 MiB'):
         image_files.read(str(path))
+    monkeypatch.setattr(image_files, 'MAX_BYTES', 2**20)
+    os.truncate(path, 2**20 + 1)
+    with pytest.raises(ImageFileError, match='larger than 1 MiB'):
+        image_files.read(str(path))
+    # Zeros after the image's end do no harm.
+    os.truncate(path, 2**20)
+    assert image_files.read(str(path)).size == (64, 64)
 
 
 def test_files_with_flipped_bytes_are_read_or_refused(tmp_path):

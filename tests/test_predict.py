@@ -13,9 +13,10 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from fmnist_jax.data import image_files
+from fmnist_jax.data import image_paths
 from fmnist_jax.errors import UnreadableFilesError, UserError
 from fmnist_jax.reporting.figures.predictions import MAX_IMAGES, predictions_figure
+from fmnist_jax.reporting.metrics import top_classes
 from fmnist_jax.reporting.predictions import Prediction, to_json, to_table
 from fmnist_jax.training import trained
 from fmnist_jax.training.evaluation import evaluate
@@ -34,6 +35,24 @@ def evaluated(finished_run) -> np.ndarray:
     evaluate(finished_run, 'test')
     with np.load(finished_run / 'eval' / 'test' / 'predictions.npz') as file:
         return file['probabilities']
+
+
+@pytest.fixture(scope='module')
+def model(finished_run) -> trained.TrainedModel:
+    """The run's best."""
+    return trained.load(epath.Path(finished_run))
+
+
+@pytest.fixture
+def run(finished_run, model, monkeypatch) -> Path:
+    """The run, of which the best model is compiled once for all tests."""
+
+    def load(workdir, checkpoint, _note):
+        assert (workdir, checkpoint) == (epath.Path(finished_run), 'best')
+        return model
+
+    monkeypatch.setattr(trained, 'load', load)
+    return finished_run
 
 
 @pytest.fixture(scope='module')
@@ -75,27 +94,25 @@ def strict_json(text: str):
 
 
 def test_test_images_as_files_are_classified_as_evaluate_does(
-    finished_run, evaluated, test_images, tmp_path
+    model, evaluated, test_images, tmp_path
 ):
     for i, pixels in enumerate(test_images):
-        Image.fromarray(pixels).save(tmp_path / f'{i:03}.png')
-        # What a shop would show.
-        light = Image.fromarray(255 - pixels).convert('RGB')
-        light.save(tmp_path / f'{i:03}.tiff')
-    model = trained.load(epath.Path(finished_run))
-    for pattern in ('*.png', '*.tiff'):
-        found = image_files.find([str(tmp_path / pattern)])
-        predictions = classify(model, found)
-        assert [p.file for p in predictions] == [file for file, _ in found]
-        probabilities = np.stack([p.probabilities for p in predictions])
-        np.testing.assert_array_equal(probabilities, evaluated)
+        if i % 2:
+            Image.fromarray(pixels).save(tmp_path / f'{i:03}.png')
+        else:
+            # What a shop would show.
+            light = Image.fromarray(255 - pixels).convert('RGB')
+            light.save(tmp_path / f'{i:03}.tiff')
+    found = image_paths.find([str(tmp_path)])
+    predictions = classify(model, found)
+    assert [p.file for p in predictions] == [file for file, _ in found]
+    probabilities = np.stack([p.probabilities for p in predictions])
+    np.testing.assert_array_equal(probabilities, evaluated)
 
 
-def test_few_files_are_classified_as_evaluate_does(
-    finished_run, evaluated, folder, capsys
-):
+def test_few_files_are_classified_as_evaluate_does(run, evaluated, folder, capsys):
     with pytest.raises(UnreadableFilesError):
-        predict([str(folder)], finished_run, as_json=True)
+        predict([str(folder)], run, as_json=True)
     rows = strict_json(capsys.readouterr().out)
     probabilities = [row['probabilities'] for row in rows if 'label' in row]
     np.testing.assert_allclose(probabilities, evaluated[:3], atol=1e-6)
@@ -119,8 +136,9 @@ def test_an_exported_model_classifies_as_its_run(
 
 def test_the_script_prints_json_and_nothing_else(finished_run, evaluated, folder):
     figure = folder.parent / 'figure.png'
-    arguments = ('--json', f'--figure={figure}', str(folder), 'nowhere/*.png')
-    done = run_script('fmnist_jax.predict', f'--workdir={finished_run}', *arguments)
+    # Flags may stand behind the images.
+    flags = (f'--workdir={finished_run}', '--json', f'--figure={figure}')
+    done = run_script('fmnist_jax.predict', str(folder), 'nowhere/*.png', *flags)
     assert_fails(done, '3 of 6 files could not be read', str(folder), exit_code=4)
     rows = strict_json(done.stdout)
     files = [f'{folder}/{n}' for n in ('0.png', '1.bmp', '2.png', '3.png', '4.png')]
@@ -139,11 +157,13 @@ def test_the_script_prints_json_and_nothing_else(finished_run, evaluated, folder
         image.load()
 
 
-def test_the_script_prints_a_table(finished_run, evaluated, folder):
+def test_a_table_is_printed_and_nothing_else(finished_run, evaluated, folder, capsys):
     files = [str(folder / name) for name in ('0.png', '1.bmp')]
-    done = run_script('fmnist_jax.predict', *files, f'--workdir={finished_run}')
-    assert (done.returncode, done.stderr) == (0, '')
-    header, line, *rows = done.stdout.splitlines()
+    capsys.readouterr()
+    predict(files, finished_run)
+    out, err = capsys.readouterr()
+    assert err == ''
+    header, line, *rows = out.splitlines()
     assert header.split('  ')[0] == 'file'
     assert set(line) == {'-'}
     assert len(rows) == 2
@@ -153,9 +173,9 @@ def test_the_script_prints_a_table(finished_run, evaluated, folder):
         assert ' '.join(row.split()) == ' '.join([file, *cells])
 
 
-def test_a_bad_file_does_not_hide_the_others(finished_run, folder, capsys):
+def test_a_bad_file_does_not_hide_the_others(run, folder, capsys):
     with pytest.raises(UnreadableFilesError, match='2 of 5 files') as caught:
-        predict([str(folder)], finished_run)
+        predict([str(folder)], run)
     assert caught.value.exit_code == 4
     assert str(folder / '2.png') in str(caught.value)
     out, err = capsys.readouterr()
@@ -166,14 +186,12 @@ def test_a_bad_file_does_not_hide_the_others(finished_run, folder, capsys):
 
 
 @pytest.mark.parametrize('as_json', [False, True])
-def test_with_no_readable_image_nothing_is_classified(
-    finished_run, folder, capsys, as_json
-):
+def test_with_no_readable_image_nothing_is_classified(run, folder, capsys, as_json):
     figure = folder.parent / 'figure.png'
     with pytest.raises(UnreadableFilesError, match='2 of 2 files'):
         predict(
             [str(folder / '2.png'), 'nowhere.png'],
-            finished_run,
+            run,
             as_json=as_json,
             figure=figure,
         )
@@ -188,7 +206,7 @@ def test_with_no_readable_image_nothing_is_classified(
 
 
 def test_strange_names_are_printed_without_harm(
-    finished_run, test_images, tmp_path, capfdbinary
+    run, test_images, tmp_path, capfdbinary
 ):
     raw = os.fsencode(tmp_path) + b'/\xff\x1b[31m\n"$x$<b>.png'
     with open(raw, 'wb') as file:
@@ -198,7 +216,7 @@ def test_strange_names_are_printed_without_harm(
         with pytest.raises(UnreadableFilesError) as caught:
             predict(
                 [os.fsdecode(raw), 'gone\x1b[31m\x07.png'],
-                finished_run,
+                run,
                 as_json=as_json,
                 figure=figure,
             )
@@ -214,6 +232,11 @@ def test_strange_names_are_printed_without_harm(
     texts = ''.join(ElementTree.fromstring(figure.read_text()).itertext())
     assert r'\x1b[31m\n"$x$<b>.png' in texts
     assert 'Ankle boot' in texts
+
+
+def test_of_equally_probable_classes_the_first_come_first():
+    assert top_classes(np.array([0.1, 0.4, 0.1, 0.4]), 3) == [1, 3, 0]
+    assert top_classes(np.log([0.25, 0.75]), 3) == [1, 0]
 
 
 def test_strange_class_names_are_printed_without_harm():
@@ -283,16 +306,15 @@ def test_a_mistake_in_the_flags_ends_the_script_with_one_line(arguments, part):
 
 def test_a_checkpoint_is_chosen(finished_run, test_images, folder, capsys):
     file = str(folder / '0.png')
-    results = []
-    for checkpoint in ('best', 'last', '10'):
+    results = {}
+    for checkpoint in ('last', '10'):
         predict([file], finished_run, checkpoint, as_json=True)
         (row,) = strict_json(capsys.readouterr().out)
-        model = trained.load(epath.Path(finished_run), checkpoint)
-        expected = model.probabilities(test_images[:1, :, :, None])
-        capsys.readouterr()
-        np.testing.assert_allclose(row['probabilities'], expected[0], atol=1e-6)
-        results.append(row['probabilities'])
-    assert results[1] != results[2]
+        results[checkpoint] = row['probabilities']
+    last = trained.load(epath.Path(finished_run), '20')
+    (expected,) = last.probabilities(test_images[:1, :, :, None])
+    np.testing.assert_allclose(results['last'], expected, atol=1e-6)
+    assert np.abs(results['10'] - expected).max() > 1e-3
     with pytest.raises(UserError, match='no checkpoint 7 '):
         predict([file], finished_run, '7')
 
@@ -301,7 +323,7 @@ def test_a_checkpoint_is_chosen(finished_run, test_images, folder, capsys):
 
 
 def find(paths: Sequence[Path]) -> list[tuple[str, str | None]]:
-    return image_files.find(list(map(str, paths)))
+    return image_paths.find(list(map(str, paths)))
 
 
 def test_a_model_of_colour_images_sees_colours(tmp_path):
@@ -362,13 +384,11 @@ def test_the_figure_of_many_images_says_how_many_it_shows(test_images):
 
 
 @pytest.mark.parametrize('kind', ['png', 'svg', 'PDF'])
-def test_the_figure_is_of_the_kind_that_its_name_says(
-    finished_run, folder, kind, capsys
-):
+def test_the_figure_is_of_the_kind_that_its_name_says(run, folder, kind, capsys):
     path = folder.parent / 'new' / f'figure.{kind}'
     # A sign that Matplotlib's font lacks.
     (folder / '0.png').rename(folder / '\u886b.png')
-    predict([str(folder / '\u886b.png')], finished_run, figure=path)
+    predict([str(folder / '\u886b.png')], run, figure=path)
     out, err = capsys.readouterr()
     assert err == f'figure: {path}\n'
     assert '\u886b.png' in out

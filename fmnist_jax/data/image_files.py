@@ -1,11 +1,9 @@
-"""Image files: found by name, folder or pattern, and read without trusting them."""
+"""Image files, read without trusting them."""
 
-import glob
 import io
 import os
 import stat
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -13,79 +11,27 @@ from PIL.ExifTags import Base
 
 from fmnist_jax.errors import one_line
 
-# What is read in a folder, upper or lower case.
-EXTENSIONS = (
-    *('.png', '.jpg', '.jpeg', '.gif', '.bmp', '.tif', '.tiff', '.webp', '.avif'),
-    *('.pbm', '.pgm', '.ppm', '.pnm'),
-)
 # Pillow knows more: rare ones, and EPS, for which it starts Ghostscript.
 _FORMATS = ('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'AVIF', 'PPM')
-# More than the 50 megapixels of a phone; read, they take 0.3 GB, and as much again
-# while they are turned. Pillow's own limit is a setting of the whole process.
+# More than the 50 megapixels of a phone. While they are read, they take up to 0.5 GB of
+# memory, in a progressive JPEG or an AVIF file 0.8 GB, in a WebP file 1.1 GB. Pillow's
+# own limit is a setting of the whole process.
 MAX_PIXELS = 2**26
 MAX_BYTES = 4 * MAX_PIXELS
+# A JPEG file may hold any number of scans, of some bytes each, that change every pixel:
+# 292 kB took 11 seconds. See "Two Issues with the JPEG Standard" (2016), LJT-01-003,
+# https://libjpeg-turbo.org/pmwiki/uploads/About/TwoIssueswiththeJPEGStandard.pdf.
+# Real files have about 10; libtiff allows 100, too, which take 4 seconds at the most.
+_MAX_SCANS = 100
+# Pillow decodes the run lengths of BMP in Python, this many pixels in 3 seconds; a file
+# of 1 kB can have 67 million.
+_MAX_RUN_LENGTH_PIXELS = 2**24
+# Rows.
+_BAND = 256
 
 
 class ImageFileError(Exception):
-    """Why a file was not found or cannot be read, in one line without its name."""
-
-
-def find(arguments: Sequence[str]) -> list[tuple[str, str | None]]:
-    """The image files that arguments name, each once, in the order of the arguments.
-
-    Args:
-      arguments: files, of any extension; folders, which stand for the files in them
-        (not below them) with one of `EXTENSIONS`, hidden ones left out; patterns as of
-        `glob.glob`, with `**` for any number of folders, which stand for the files
-        that they match. What a folder or a pattern stands for is sorted by name.
-
-    Returns:
-      Pairs of a file and None, or of an argument and what is wrong with it.
-    """
-    found: dict[str, tuple[str, str | None]] = {}
-    for argument in arguments:
-        try:
-            pairs = [(file, None) for file in _expand(argument)]
-        except ImageFileError as error:
-            pairs = [(argument, str(error))]
-        for file, problem in pairs:
-            found.setdefault(os.path.abspath(file), (file, problem))
-    return list(found.values())
-
-
-def _expand(argument: str) -> list[str]:
-    if os.path.isdir(argument):
-        return _files_in(argument)
-    # A file may well be called `shirt[1].png`.
-    if os.path.lexists(argument):
-        return [argument]
-    if not glob.has_magic(argument):
-        raise ImageFileError('no such file or folder')
-    matches = glob.glob(argument, recursive=True)
-    files = sorted(match for match in matches if not os.path.isdir(match))
-    if not files:
-        raise ImageFileError('no file matches this pattern')
-    return files
-
-
-def _files_in(folder: str) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            files = [
-                entry.path
-                for entry in entries
-                if entry.name.lower().endswith(EXTENSIONS)
-                and not entry.name.startswith('.')
-                and not entry.is_dir()
-            ]
-    except OSError as error:
-        raise ImageFileError(error.strerror or one_line(error)) from error
-    if not files:
-        raise ImageFileError(
-            'no image file in this folder (for the folders below it, give the pattern '
-            "'FOLDER/**/*.png')"
-        )
-    return sorted(files)
+    """Why a file cannot be read, in one line without its name."""
 
 
 def read(path: str) -> Image.Image:
@@ -102,12 +48,13 @@ def read(path: str) -> Image.Image:
     Raises:
       ImageFileError: the file cannot be read, is damaged, too large, or no image.
     """
-    content = _read_bytes(path)
     try:
         with warnings.catch_warnings():
             # Of blemishes, and of sizes that are checked here.
             warnings.simplefilter('ignore')
-            return _decode(content)
+            image = _open(_read_bytes(path))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_8_bits(image)
     except ImageFileError:
         raise
     except UnidentifiedImageError as error:
@@ -145,12 +92,27 @@ def _check(status: os.stat_result) -> None:
         raise ImageFileError(f'larger than {MAX_BYTES // 2**20} MiB')
 
 
-def _decode(content: bytes) -> Image.Image:
+def _open(content: bytes) -> Image.Image:
+    """An image that is not decoded yet, and neither large nor slow to decode."""
     image = Image.open(io.BytesIO(content), formats=_FORMATS)
     if image.width * image.height > MAX_PIXELS or _tile_pixels(image) > MAX_PIXELS:
         raise _too_many_pixels()
-    ImageOps.exif_transpose(image, in_place=True)
-    return _to_8_bits(image)
+    _check_work(image, content)
+    return image
+
+
+def _check_work(image: Image.Image, content: bytes) -> None:
+    """Refuses small files that would take long to decode."""
+    pixels = image.width * image.height
+    # Start-of-scan markers. They cannot occur within a scan, but do by chance in the
+    # video that phones put behind a picture: so their number alone says nothing.
+    scans = content.count(b'\xff\xda') if content.startswith(b'\xff\xd8') else 0
+    if scans * pixels > _MAX_SCANS * MAX_PIXELS:
+        raise ImageFileError(f'{scans:,} JPEG scans, more than so many pixels may have')
+    run_lengths = image.format == 'BMP' and image.info.get('compression') in (1, 2)
+    if run_lengths and pixels > _MAX_RUN_LENGTH_PIXELS:
+        limit = _MAX_RUN_LENGTH_PIXELS // 10**6
+        raise ImageFileError(f'more than {limit} million run-length encoded pixels')
 
 
 def _tile_pixels(image: Image.Image) -> int:
@@ -162,16 +124,27 @@ def _tile_pixels(image: Image.Image) -> int:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     if image.mode == 'I' or image.mode.startswith('I;16'):
-        values = np.asarray(image)
-        # Pillow reads the 16 bits of some formats into 32.
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ImageFileError('32 bits a pixel; only 8 and 16 are supported')
-        return Image.fromarray((values >> 8).astype(np.uint8))
+        return _high_bytes(image)
     if image.mode == 'F':
         raise ImageFileError('floating-point pixels; only 8 and 16 bits are supported')
     if image.has_transparency_data:
-        return image.convert('RGBA')
-    return image.convert('L' if image.mode in ('1', 'L') else 'RGB')
+        mode = 'RGBA'
+    else:
+        mode = 'L' if image.mode in ('1', 'L') else 'RGB'
+    # To its own mode, it would be copied.
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _high_bytes(image: Image.Image) -> Image.Image:
+    pixels = np.empty((image.height, image.width), np.uint8)
+    # A band at a time, as Pillow reads the 16 bits of some formats into 32.
+    for top in range(0, image.height, _BAND):
+        bottom = min(top + _BAND, image.height)
+        values = np.asarray(image.crop((0, top, image.width, bottom)))
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ImageFileError('32 bits a pixel; only 8 and 16 are supported')
+        pixels[top:bottom] = values >> 8
+    return Image.fromarray(pixels)
 
 
 def _too_many_pixels() -> ImageFileError:

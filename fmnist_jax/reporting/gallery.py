@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer, UInt8
 
 from fmnist_jax.reporting import pictures
+from fmnist_jax.reporting.metrics import top_classes
 
 # Classes whose probabilities go with an image; the others are the least probable.
 _NUM_PROBABILITIES = 10
@@ -50,8 +51,7 @@ class Scored:
         The true class is among them. Others that would be printed as 0.0 % are not.
         """
         row, own = self.log_probabilities[index], int(self.labels[index])
-        first, *others = np.argsort(-row, kind='stable').tolist()
-        others = others[: _NUM_PROBABILITIES - 1]
+        first, *others = top_classes(row, _NUM_PROBABILITIES)
         shown = [first, *(x for x in others if x == own or row[x] >= _LEAST)]
         shown += [own] * (own not in shown)
         return [(label, float(np.exp(row[label]))) for label in shown]

@@ -22,6 +22,16 @@ def loss_and_accuracy(
     }
 
 
+def top_classes(values: Float[np.ndarray, ' classes'], count: int) -> list[int]:
+    """The labels of the largest values, largest first; of equals, the smaller label.
+
+    Args:
+      values: (log-)probabilities or logits of one example.
+      count: how many labels, at most.
+    """
+    return np.argsort(-values, kind='stable')[:count].tolist()
+
+
 def confusion_matrix(
     predicted: Integer[np.ndarray, ' n'],
     labels: Integer[np.ndarray, ' n'],

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from fmnist_jax.reporting.console import table
+from fmnist_jax.reporting.metrics import top_classes
 from fmnist_jax.reporting.text import printable
 from fmnist_jax.reporting.units import percent
 
@@ -33,8 +34,8 @@ class Prediction:
 
     def top(self) -> list[tuple[int, float]]:
         """The `TOP` most probable labels and their probabilities."""
-        order = np.argsort(-self.probabilities, kind='stable')[:TOP]
-        return [(int(label), float(self.probabilities[label])) for label in order]
+        labels = top_classes(self.probabilities, TOP)
+        return [(label, float(self.probabilities[label])) for label in labels]
 
 
 def to_table(predictions: Sequence[Prediction], class_names: Sequence[str]) -> str:

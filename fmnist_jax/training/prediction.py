@@ -9,14 +9,12 @@ from etils import epath
 from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
-from fmnist_jax import workdir as workdir_lib
-from fmnist_jax.data import image_files
+from fmnist_jax.data import image_files, image_paths
 from fmnist_jax.data.image_preparation import MODES, Invert, prepare
 from fmnist_jax.errors import UnreadableFilesError, UserError
+from fmnist_jax.reporting import prediction_figure
 from fmnist_jax.reporting.predictions import Prediction, to_json, to_table
 from fmnist_jax.reporting.text import printable
-
-_FIGURE_FORMATS = ('.png', '.svg', '.pdf')
 
 
 @runtime_checkable
@@ -50,7 +48,7 @@ def predict(
     """Classifies image files and prints the result.
 
     Args:
-      arguments: files, folders and patterns; see `image_files.find`.
+      arguments: files, folders and patterns; see `image_paths.find`.
       workdir: of a run; or else `exported`.
       checkpoint: of the run: `best`, which is the default, `last` or a step.
       exported: a model's file.
@@ -62,13 +60,14 @@ def predict(
       UnreadableFilesError: after all is done, if some files could not be read.
       UserError: the model cannot be used, or the figure cannot be written.
     """
-    found = image_files.find(arguments)
-    figure_path = None if figure is None else _check_figure(figure, found)
+    found = image_paths.find(arguments)
+    if figure is not None:
+        figure = prediction_figure.check(figure, (file for file, _ in found))
     model = _load(workdir, checkpoint, exported)
     predictions = classify(model, found, invert)
     _print(predictions, model.class_names, as_json)
-    if figure_path is not None:
-        _draw(predictions, model.class_names, figure_path)
+    if figure is not None:
+        _draw(predictions, model.class_names, figure)
     failed = [p.file for p in predictions if p.error is not None]
     if failed:
         raise UnreadableFilesError(
@@ -86,7 +85,7 @@ def classify(
 
     Args:
       model: for images of 1 or 3 channels.
-      found: as `image_files.find` gives it.
+      found: as `image_paths.find` gives it.
       invert: see `prepare`.
 
     Returns:
@@ -172,49 +171,11 @@ def _print(
             _note(f'{printable(prediction.file)}: {printable(prediction.error)}')
 
 
-def _check_figure(
-    figure: epath.PathLike, found: Sequence[tuple[str, str | None]]
-) -> epath.Path:
-    """The path of the figure, which can be written.
-
-    Raises:
-      UserError: it cannot, or is one of the images.
-    """
-    path = epath.Path(figure).expanduser()
-    if path.suffix.lower() not in _FIGURE_FORMATS:
-        raise UserError(
-            f'--figure={path} must end in {" or ".join(_FIGURE_FORMATS)}, which says '
-            'what kind of file is drawn'
-        )
-    if path.is_dir():
-        raise UserError(f'--figure={path} is a folder; name a file')
-    files = {workdir_lib.absolute(epath.Path(file)) for file, _ in found}
-    if workdir_lib.absolute(path) in files:
-        raise UserError(
-            f'--figure={path} would overwrite one of the images; choose another name'
-        )
-    workdir_lib.check(path.parent, 'choose another --figure')
-    return path
-
-
 def _draw(
     predictions: Sequence[Prediction], class_names: Sequence[str], path: epath.Path
 ) -> None:
     if all(p.error is not None for p in predictions):
         _note('no figure: there is no image to draw')
         return
-    # Matplotlib takes half a second to import.
-    from fmnist_jax.reporting.figures import style  # noqa: PLC0415
-    from fmnist_jax.reporting.figures.predictions import (  # noqa: PLC0415
-        predictions_figure,
-    )
-
-    drawn = predictions_figure(predictions, class_names)
-    if path.suffix.lower() == '.svg':
-        content = style.to_svg(drawn).encode()
-    elif path.suffix.lower() == '.pdf':
-        content = style.to_pdf(drawn)
-    else:
-        content = style.to_png(drawn)
-    workdir_lib.write_bytes(path, content)
+    prediction_figure.write(predictions, class_names, path)
     _note(f'figure: {path}')

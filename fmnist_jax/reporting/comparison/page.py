@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from fmnist_jax.reporting import html
-from fmnist_jax.reporting.comparison_table import columns
+from fmnist_jax.reporting.comparison.groups import Group
+from fmnist_jax.reporting.comparison.table import columns
 from fmnist_jax.reporting.figures.comparison import (
     LARGEST_LINEAR_RATIO,
     Curve,
     Look,
     curves_figure,
 )
-from fmnist_jax.reporting.groups import Group
 from fmnist_jax.reporting.runs import Run
 
 # What is drawn of which split against what.

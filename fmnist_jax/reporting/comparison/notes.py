@@ -4,9 +4,15 @@ import json
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 
-from fmnist_jax.reporting import groups as groups_lib
 from fmnist_jax.reporting import text
-from fmnist_jax.reporting.groups import Group, cluster, labels_of, names_of, runs_of
+from fmnist_jax.reporting.comparison import groups as groups_lib
+from fmnist_jax.reporting.comparison.groups import (
+    Group,
+    cluster,
+    labels_of,
+    names_of,
+    runs_of,
+)
 from fmnist_jax.reporting.runs import Run
 
 # Fields that say of what figures are, or how they are measured.

@@ -12,11 +12,13 @@ from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from fmnist_jax.reporting import comparison_formats, comparison_page, console, text
-from fmnist_jax.reporting.comparison_notes import notes
-from fmnist_jax.reporting.groups import Group, group_runs
+from fmnist_jax.reporting import console, text
+from fmnist_jax.reporting.comparison import formats
+from fmnist_jax.reporting.comparison import page as page_lib
+from fmnist_jax.reporting.comparison.groups import Group, group_runs
+from fmnist_jax.reporting.comparison.names import name_folders
+from fmnist_jax.reporting.comparison.notes import notes
 from fmnist_jax.reporting.metrics_file import NoEpochYet
-from fmnist_jax.reporting.names import name_folders
 from fmnist_jax.reporting.runs import Run
 
 
@@ -54,12 +56,12 @@ def compare(
         *(f'Left out: {text.printable(reason)}.' for reason in left_out),
         *notes(groups),
     ]
-    log(comparison_formats.to_text(groups, sentences, _terminal_width()))
+    log(formats.to_text(groups, sentences, _terminal_width()))
     contents = {
-        'txt': comparison_formats.to_text(groups, sentences) + '\n',
-        'csv': comparison_formats.to_csv(groups, places),
-        'md': comparison_formats.to_markdown(groups, sentences),
-        'html': comparison_page.page(groups, sentences),
+        'txt': formats.to_text(groups, sentences) + '\n',
+        'csv': formats.to_csv(groups, places),
+        'md': formats.to_markdown(groups, sentences),
+        'html': page_lib.page(groups, sentences),
     }
     for kind, content in contents.items():
         path = target / f'comparison.{kind}'

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from fmnist_jax.reporting import text
-from fmnist_jax.reporting.groups import Group, field_columns, field_text
+from fmnist_jax.reporting.comparison.groups import Group, field_columns, field_text
 from fmnist_jax.reporting.runs import Run
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.reporting import text
-from fmnist_jax.reporting.names import join_names
+from fmnist_jax.reporting.comparison.names import join_names
 from fmnist_jax.reporting.runs import Run
 
 # Told in columns of their own.

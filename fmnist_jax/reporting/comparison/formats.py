@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fmnist_jax.reporting import console, text
-from fmnist_jax.reporting.comparison_table import columns, figures
-from fmnist_jax.reporting.groups import Group, field_columns
+from fmnist_jax.reporting.comparison.groups import Group, field_columns
+from fmnist_jax.reporting.comparison.table import columns, figures
 
 
 def to_text(

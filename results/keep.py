@@ -2,7 +2,8 @@
 
 Copies `config.json`, `provenance.json`, `metrics.jsonl`, `startup.json` and
 `eval/SPLIT/metrics.json` of each work folder to `results/runs/GROUP/NAME`, where the
-tables are made from them (`python -m results.tables`).
+tables are made from them (`python -m results.tables`). `--figures` copies the figures
+of `eval/SPLIT/` as well, for pages that show them.
 """
 
 import argparse
@@ -14,13 +15,20 @@ RUNS = Path(__file__).parent / 'runs'
 FILES = ('config.json', 'provenance.json', 'metrics.jsonl', 'startup.json')
 
 
-def keep(workdir: Path, folder: Path) -> None:
+def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
     """Copies the small files of a run.
+
+    Args:
+      workdir: of the run.
+      folder: to copy to.
+      figures: whether to copy the figures of evaluations, too.
 
     Raises:
       FileNotFoundError: `workdir` holds no run.
     """
-    evaluations = [p.relative_to(workdir) for p in workdir.glob('eval/*/metrics.json')]
+    patterns = ('eval/*/metrics.json', *(['eval/*/*.png'] if figures else []))
+    found = [path for pattern in patterns for path in workdir.glob(pattern)]
+    evaluations = [path.relative_to(workdir) for path in found]
     for name in (*FILES, *evaluations):
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,13 +39,14 @@ def main() -> None:
     """Copies as the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--to', required=True, help='the group, e.g. tinyvgg')
+    parser.add_argument('--figures', action='store_true', help='copy figures, too')
     parser.add_argument('workdirs', nargs='+', type=Path)
     arguments = parser.parse_args()
     for workdir in arguments.workdirs:
         if not (workdir / 'metrics.jsonl').exists():
             sys.exit(f'error: {workdir} is not the work folder of a run')
         folder = RUNS / arguments.to / workdir.name
-        keep(workdir, folder)
+        keep(workdir, folder, figures=arguments.figures)
         print(folder)
 
 

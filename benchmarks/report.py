@@ -89,12 +89,8 @@ def _write(output: str | None, report: dict[str, Any]) -> None:
     path = epath.Path(output).expanduser()
     if path.is_dir():
         raise UserError(f'--output: {output} is a folder; name a file')
-    try:
-        workdir_lib.write_json(path, report)
-    except OSError as error:
-        raise UserError(
-            f'--output: cannot write {output} ({error.strerror})'
-        ) from error
+    workdir_lib.check(path.parent, 'choose another --output')
+    workdir_lib.write_json(path, report)
 
 
 def results_table(workloads: Sequence[dict[str, Any]]) -> str:

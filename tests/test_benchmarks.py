@@ -351,8 +351,11 @@ def test_a_mistake_is_told_in_one_line(flag, message):
 def test_an_output_that_cannot_be_written_is_told_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, 'use_cores', lambda: [0])
     (tmp_path / 'file').write_text('')
-    for output, problem in ((tmp_path, 'a folder'), (tmp_path / 'file' / 'x', '')):
-        with pytest.raises(UserError, match=f'--output: .*{problem}'):
+    for output, problem in (
+        (tmp_path, '--output: .* a folder'),
+        (tmp_path / 'file' / 'x', 'file: Not a directory; choose another --output'),
+    ):
+        with pytest.raises(UserError, match=problem):
             report.run([WORKLOAD], fakes('Failing'), SETTINGS, str(output))
 
 

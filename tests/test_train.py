@@ -78,7 +78,11 @@ def test_a_run_begins_where_another_ended(bn_cnn_run, tmp_path):
     lines = [x for x in metrics_of(other) if x['split'] == 'validation']
     step = max(lines, key=lambda line: line['accuracy'])['step']
     provenance = json.loads((tmp_path / 'provenance.json').read_text())
-    assert provenance['init_from'] == {'workdir': str(other), 'step': step}
+    origin = provenance['init_from']
+    assert (origin['workdir'], origin['step']) == (str(other), step)
+    (learned,) = origin['learned_from']
+    assert learned['train_split'] == config.data.train_split
+    assert learned['sha256'] == provenance['data']['sha256']
     here, there = variables_of(tmp_path), variables_of(other)
     jax.tree.map(np.testing.assert_array_equal, here['params'], there['params'])
 

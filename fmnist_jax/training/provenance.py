@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -91,15 +92,21 @@ def collect(
     }
 
 
-def read(workdir: epath.Path) -> dict[str, Any]:
+def read(
+    workdir: epath.Path, needed: Mapping[str, Sequence[str]] = _KEYS
+) -> dict[str, Any]:
     """What `collect` said when a run was started.
+
+    Args:
+      workdir: of the run.
+      needed: for each part the keys that must be there.
 
     Raises:
       UserError: the file is missing, damaged, or of an earlier version.
     """
     path = workdir / workdir_lib.PROVENANCE
     values = workdir_lib.read_json_object(path)
-    for part, keys in _KEYS.items():
+    for part, keys in needed.items():
         held = values.get(part)
         for key in keys:
             if not isinstance(held, dict) or key not in held:
@@ -119,8 +126,9 @@ def read_data_description(workdir: epath.Path) -> dict[str, Any]:
     Raises:
       UserError: the work folder does not say.
     """
-    data = read(workdir)['data']
-    return {key: tuple(data[key]) for key in ('class_names', 'image_shape')}
+    keys = ('class_names', 'image_shape')
+    data = read(workdir, {'data': keys})['data']
+    return {key: tuple(data[key]) for key in keys}
 
 
 def check_data(dataset: Dataset, workdir: epath.Path) -> None:
@@ -131,7 +139,7 @@ def check_data(dataset: Dataset, workdir: epath.Path) -> None:
     """
     if not (workdir / workdir_lib.PROVENANCE).exists():
         return
-    before = read(workdir)['data']['sha256']
+    before = read(workdir, {'data': ('sha256',)})['data']['sha256']
     changed = [key for key, value in dataset.sha256.items() if before.get(key) != value]
     if changed:
         raise UserError(

@@ -261,6 +261,10 @@ DAMAGED = {
         write('config.json', '{"seed": 1}'),
         ['{run}/config.json is not the config of a run: it has no model.name'],
     ),
+    'provenance of another kind': (
+        write('provenance.json', '{"devices": [2]}'),
+        ['{run}/provenance.json is damaged: its devices is no JSON object'],
+    ),
     'provenance missing': (
         lambda run: (run / 'provenance.json').unlink(),
         ['{run}/provenance.json is missing'],

@@ -14,6 +14,8 @@ from fmnist_jax.reporting.learning import best, of_split
 from fmnist_jax.reporting.metrics_file import missing_number, read_metrics
 
 _EVALUATION = ('loss', 'accuracy', 'checkpoint_step')
+# Of `provenance.json`, what is read here.
+_PROVENANCE_PARTS = ('data', 'devices', 'host', 'init_from', 'model')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Run:
             config=config,
             metrics=metrics,
             evaluations=_read_evaluations(folder / workdir_lib.EVALUATION),
-            provenance=workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE),
+            provenance=_read_provenance(folder / workdir_lib.PROVENANCE),
             damage=damage,
         )
 
@@ -118,3 +120,11 @@ def _read_evaluations(folder: epath.Path) -> dict[str, dict[str, Any]]:
             raise UserError(f'{error}; evaluate again, or remove the file') from error
         evaluations[split] = metrics
     return evaluations
+
+
+def _read_provenance(path: epath.Path) -> dict[str, Any]:
+    values = workdir_lib.read_json_object(path)
+    for part in _PROVENANCE_PARTS:
+        if not isinstance(values.get(part, {}), dict):
+            raise UserError(f'{path} is damaged: its {part} is no JSON object')
+    return values

@@ -282,8 +282,8 @@ def test_a_work_folder_that_is_not_whole_is_a_user_error(spoil, message, copied)
         ('config.json', '[]', 'config.json is damaged'),
         ('config.json', '{"a', 'config.json cannot be read'),
         ('provenance.json', '[]', 'provenance.json is damaged'),
-        ('provenance.json', '{}', 'does not say data.sha256'),
-        ('provenance.json', '{"data": []}', 'does not say data.sha256'),
+        ('provenance.json', '{}', 'does not say data.name'),
+        ('provenance.json', '{"data": []}', 'does not say data.name'),
     ],
 )
 def test_a_damaged_file_is_a_user_error(name, content, message, copied):

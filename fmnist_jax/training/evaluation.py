@@ -55,6 +55,7 @@ def evaluate(
     step = checkpoints.find(checkpoint, log)
     target = folder / workdir_lib.EVALUATION / split
     workdir_lib.check(target, 'evaluate writes its results there')
+    described = provenance.read(folder)
     dataset = load_dataset(config.data, log)
     provenance.check_data(dataset, folder)
     model = trained.restore(
@@ -84,7 +85,7 @@ def evaluate(
     origin = Origin(
         run=workdir_lib.absolute(folder).name,
         config=config_lib.flatten(config_lib.to_dict(config)),
-        provenance=provenance.read(folder),
+        provenance=described,
         lines=checkpoints.read_record(checkpoints.latest(lambda _: None)).metrics,
         steps_per_epoch=steps_of(config, dataset),
     )

@@ -85,6 +85,10 @@ def get_config() -> ConfigDict:
     # fmnist_jax/data/augmentation.py.
     config.augmentation = ()
 
+    # 0: every training image is changed so, anew in each epoch. k: an epoch has each
+    # image as it is, and k copies of it, each changed anew.
+    config.augmented_copies = 0
+
     # float32; bfloat16 (activations and gradients of them; parameters stay float32);
     # float64 (for checks).
     config.precision = 'float32'

@@ -26,6 +26,8 @@ _EXECUTION_FIELDS = (
     'checkpoint.',
     'logging.',
 )
+# Fields that were added since work folders were written, and what was done before.
+_ADDED_FIELDS = MappingProxyType({'augmented_copies': 0})
 _DURATION = re.compile(r'(\d+(?:\.\d+)?(?:e\d+)?) (step|epoch|example)s?')
 
 # What is wrong with a value, as the end of a sentence that its field's name begins;
@@ -146,6 +148,7 @@ _CHECKS: MappingProxyType[str, _Check] = MappingProxyType(
         'optimizer.weight_decay': _number(),
         'optimizer.clip_norm': _optional(_number(positive=True)),
         'augmentation': _entries,
+        'augmented_copies': _integer(0),
         'precision': _text,
         'num_cpu_devices': _optional(_integer(1)),
         'steps_per_call': _optional(_integer(1)),
@@ -198,8 +201,8 @@ def to_dict(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
-    """The config that `to_dict` turned into plain data."""
-    return ConfigDict(values)
+    """The config that `to_dict` turned into plain data, by this version or earlier."""
+    return ConfigDict({**_ADDED_FIELDS, **values})
 
 
 def default_workdir(config_path: str, overrides: Mapping[str, Any]) -> str:
@@ -246,7 +249,7 @@ def changed_fields(
     Returns:
       For each such field, its name and both values in words.
     """
-    old, new = flatten(before), flatten(now)
+    old, new = {**_ADDED_FIELDS, **flatten(before)}, flatten(now)
     changed = []
     for field in sorted(old.keys() | new.keys()):
         if not decides_result(field) or old.get(field) == new.get(field):

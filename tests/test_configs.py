@@ -155,6 +155,7 @@ OTHER_VALUES = {
     'train_metrics': 'after_epoch',
     'init_from': 'runs/other',
     'augmentation': ({'name': 'horizontal_flip'},),
+    'augmented_copies': 1,
     'precision': 'bfloat16',
     'num_cpu_devices': 4,
     'steps_per_call': 7,

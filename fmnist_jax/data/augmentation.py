@@ -14,12 +14,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key, UInt8
+from jaxtyping import Array, Float, Int32, Key, UInt8
 
+from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import UserError, unknown_name
 
 Augmentation = Callable[
-    [Key[Array, ' b'], UInt8[Array, 'b h w c']], UInt8[Array, 'b h w c']
+    [Key[Array, ' b'], Examples, Int32[Array, ' b']],
+    tuple[UInt8[Array, 'b h w c'], Int32[Array, ' b'] | Float[Array, 'b classes']],
 ]
 
 
@@ -46,25 +48,39 @@ OPERATIONS = MappingProxyType(
 )
 
 
-def make_augmentation(config: Sequence[Mapping[str, Any]]) -> Augmentation:
+def make_augmentation(
+    config: Sequence[Mapping[str, Any]], num_classes: int, augmented_copies: int = 0
+) -> Augmentation:
     """Composes operations, applied in order.
 
     Args:
       config: for each operation its `name` and its keyword arguments.
+      num_classes: of the data.
+      augmented_copies: 0 to change every example; more for indices below the number
+        of examples to stand for these as they are, and those above for so many
+        changed copies of each: index i for a copy of example i modulo their number.
 
     Returns:
-      A function of keys [b] and images [b, h, w, c].
+      A function of keys [b], the examples and indices [b] of them: images [b, h, w, c]
+      and their labels [b].
 
     Raises:
       UserError: there is no such operation, or it takes no such argument or value.
     """
     operations = [_operation(dict(entry)) for entry in config]
 
-    def augment(keys, images):
+    def augment(keys, examples, indices):
+        num_examples = len(examples.labels)
+        sources = indices % num_examples if augmented_copies else indices
+        originals, labels = examples.images[sources], examples.labels[sources]
+        images = originals
         for i, operation in enumerate(operations):
             own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
             images = jax.vmap(operation)(own, images)
-        return images
+        if augmented_copies:
+            copies = (indices >= num_examples)[:, None, None, None]
+            images = jnp.where(copies, images, originals)
+        return images, labels
 
     return augment
 

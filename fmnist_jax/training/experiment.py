@@ -47,7 +47,7 @@ class Experiment:
       group: the devices.
       functions: the static parts of a step.
       hyperparameters: its numbers, on the devices.
-      num_train: training examples.
+      num_train: training examples of an epoch, augmented copies among them.
       steps_per_epoch: full batches of the training split.
     """
 
@@ -169,15 +169,19 @@ def build(
     """
     config_lib.validate(config)
     _check_names(config)
-    augment = make_augmentation(config.augmentation)
     precision = get_precision(config.precision)
+    # Mistakes in it are told before the data are prepared.
+    make_augmentation(config.augmentation, num_classes=2)
     dataset = load_dataset(config.data, log)
+    augment = make_augmentation(
+        config.augmentation, dataset.num_classes, config.augmented_copies
+    )
     model = create_model(
         num_classes=dataset.num_classes, axis_name=parallel.AXIS, **config.model
     )
     for split in config_lib.SPLITS:
         dataset.split(config.data[f'{split}_split'])
-    num_train = dataset.num_examples(config.data.train_split)
+    num_train = _examples_of(config, dataset)
     steps_per_epoch = steps_of(config, dataset)
     if steps_per_epoch == 0:
         raise UserError(
@@ -212,8 +216,14 @@ def build(
 
 
 def steps_of(config: ConfigDict, dataset: Dataset) -> int:
-    """Updates an epoch: full batches of the training split."""
-    return dataset.num_examples(config.data.train_split) // config.batch_size
+    """Updates an epoch: full batches of the training split and its copies."""
+    return _examples_of(config, dataset) // config.batch_size
+
+
+def _examples_of(config: ConfigDict, dataset: Dataset) -> int:
+    """Training examples of an epoch."""
+    examples = dataset.num_examples(config.data.train_split)
+    return examples * (1 + config.augmented_copies)
 
 
 def _is_cpu(group: parallel.DeviceGroup) -> bool:

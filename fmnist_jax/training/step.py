@@ -28,7 +28,7 @@ class StepFunctions(ModelFunctions):
     Attributes:
       optimizer_name: a registered optimizer.
       schedule: a registered schedule.
-      augment: a function of keys [b] and images [b, h, w, c].
+      augment: see `augmentation.make_augmentation`.
       chunk: examples of a device's batch that are worked on at a time.
       in_loop: whether chunks and steps are loops in the program, not a copy each.
     """
@@ -41,11 +41,19 @@ class StepFunctions(ModelFunctions):
 
 
 class Progress(NamedTuple):
-    """Numbers of a state that outlive it: a step may take its state's memory."""
+    """Numbers of a call that outlive its state, whose memory the next may take.
+
+    Attributes:
+      step: completed updates.
+      sums: over the epoch so far.
+      bad_step: as in the state.
+      losses: of each of the call's updates, before it: the mean over its batch.
+    """
 
     step: Int32[Array, '']
     sums: EpochSums
     bad_step: Int32[Array, '']
+    losses: Float[Array, ' steps']
 
 
 def train_step(
@@ -54,7 +62,7 @@ def train_step(
     hyperparameters: Hyperparameters,
     examples: Examples,
     indices: Int32[Array, ' local_batch'],
-) -> TrainState:
+) -> tuple[TrainState, Float[Array, '']]:
     """One update from this device's slice of a batch; the state is the same on all.
 
     Args:
@@ -65,13 +73,13 @@ def train_step(
       indices: this device's examples.
 
     Returns:
-      The state after the update.
+      The state after the update, and the mean loss of the batch before it.
     """
     h = hyperparameters
-    images, labels = examples.images[indices], examples.labels[indices]
     first = jax.lax.axis_index(AXIS) * len(indices)
     positions = first + jnp.arange(len(indices), dtype=jnp.int32)
-    images = functions.augment(example_keys(h.seed, state.step, positions), images)
+    keys = example_keys(h.seed, state.step, positions)
+    images, labels = functions.augment(keys, examples, indices)
     images = normalize(images, functions.normalization, functions.precision.compute)
     dropout_key = jax.random.fold_in(stream_key(h.seed, 'dropout'), state.step)
     model = with_dropout_rate(functions.model, h.dropout_rate)
@@ -87,7 +95,8 @@ def train_step(
             rngs={'dropout': dropout_key},
         )
         smoothed, losses = _cross_entropy(logits, labels, h.label_smoothing)
-        correct = jnp.sum(logits.argmax(-1) == labels, dtype=losses.dtype)
+        classes = labels if labels.ndim == 1 else labels.argmax(-1)
+        correct = jnp.sum(logits.argmax(-1) == classes, dtype=losses.dtype)
         return smoothed.sum(), (losses.sum(), correct, batch_stats)
 
     gradient_function = jax.grad(loss_function, has_aux=True)
@@ -114,7 +123,7 @@ def train_step(
     params = optax.apply_updates(state.params, updates)
     new_step = state.step + 1
     bad_now = ~_all_finite((loss, gradient_norm, params, batch_stats, opt_state))
-    return TrainState(
+    new_state = TrainState(
         step=new_step,
         params=params,
         batch_stats=batch_stats,
@@ -128,18 +137,25 @@ def train_step(
         ),
         bad_step=jnp.where((state.bad_step == 0) & bad_now, new_step, state.bad_step),
     )
+    return new_state, loss / batch
 
 
 def _cross_entropy(
-    logits: Float[Array, 'b classes'], labels: Int32[Array, ' b'], smoothing: Number
+    logits: Float[Array, 'b classes'],
+    labels: Int32[Array, ' b'] | Float[Array, 'b classes'],
+    smoothing: Number,
 ) -> tuple[Float[Array, ' b'], Float[Array, ' b']]:
     """Cross-entropy with smoothed labels, which is minimised, and as it is reported.
 
+    Labels are classes, or where augmentation mixes images, shares of the classes.
     Label smoothing: Szegedy et al. (2016), https://arxiv.org/abs/1512.00567.
     """
     log_probabilities = jax.nn.log_softmax(logits)
-    picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)
-    losses = -picked[:, 0]
+    if labels.ndim == 1:
+        picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)
+        losses = -picked[:, 0]
+    else:
+        losses = -(labels * log_probabilities).sum(-1)
     smoothed = (1 - smoothing) * losses - smoothing * log_probabilities.mean(-1)
     return smoothed, losses
 
@@ -170,12 +186,15 @@ def make_train_call(functions: StepFunctions, num_steps: int) -> Callable:
             return train_step(functions, state, hyperparameters, examples, indices)
 
         if functions.in_loop:
-            state, _ = jax.lax.scan(
-                lambda state, _: (next_state(state), None), state, length=num_steps
+            state, losses = jax.lax.scan(
+                lambda state, _: next_state(state), state, length=num_steps
             )
         else:
+            steps = []
             for _ in range(num_steps):
-                state = next_state(state)
-        return state, Progress(state.step, state.sums, state.bad_step)
+                state, loss = next_state(state)
+                steps.append(loss)
+            losses = jnp.stack(steps)
+        return state, Progress(state.step, state.sums, state.bad_step, losses)
 
     return call

@@ -114,9 +114,17 @@ class Experiment:
         """A split on every device."""
         return self.group.replicate(Examples(images, labels.astype(np.int32)))
 
-    def train_call(self, num_steps: int) -> Callable:
-        """`make_train_call` mapped over the devices; the state's memory is reused."""
+    def train_call(self, num_steps: int, *, is_mapped: bool = False) -> Callable:
+        """`make_train_call` mapped over the devices; the state's memory is reused.
+
+        Args:
+          num_steps: updates a call.
+          is_mapped: whether states, hyper-parameters and orders are those of several
+            runs, with a first dimension over them (of the order's, the second).
+        """
         call = make_train_call(self.functions, num_steps)
+        if is_mapped:
+            call = jax.vmap(call, in_axes=(0, 0, None, None, 0))
         return self.group.map(call, num_replicated=4, donate_argnums=(0,))
 
     def epoch_order(self, epoch: int) -> Int32[Array, 'devices steps local_batch']:

@@ -139,7 +139,11 @@ class DeviceGroup:
         """
         steps, batch = order.shape
         parts = order.reshape(steps, len(self), batch // len(self)).swapaxes(0, 1)
-        return jax.device_put(parts, self._sharded)
+        return self.shard(parts)
+
+    def shard(self, array: Any) -> Array:
+        """Spreads an array's first dimension over the devices."""
+        return jax.device_put(array, self._sharded)
 
     def abstract(self, tree: PyTree) -> PyTree:
         """Shapes, dtypes and placements of `tree` when it is replicated."""

@@ -206,17 +206,25 @@ def from_dict(values: Mapping[str, Any]) -> ConfigDict:
 
 
 def default_workdir(config_path: str, overrides: Mapping[str, Any]) -> str:
-    """`runs/` plus the config file's name, and a hash of the overrides if any.
+    """`runs/` plus the config's name and variant, and a hash of overrides if any.
 
     Args:
-      config_path: the value of `--config`.
+      config_path: the value of `--config`: a file, and maybe `:` and a variant of it.
       overrides: `--config.…` fields and their values.
     """
-    name = config_path.split(':', maxsplit=1)[0].rsplit('/', 1)[-1].removesuffix('.py')
-    if not overrides:
-        return f'runs/{name}'
-    text = json.dumps(dict(overrides), sort_keys=True, default=str)
-    return f'runs/{name}-{hashlib.sha256(text.encode()).hexdigest()[:6]}'
+    path, _, variant = config_path.partition(':')
+    name = path.rsplit('/', 1)[-1].removesuffix('.py')
+    if variant:
+        # As the name of a folder on any system; others that are made the same differ.
+        safe = re.sub(r'[^\w.=-]+', '_', variant, flags=re.ASCII)
+        name += f'-{safe}' if safe == variant else f'-{safe}-{_digest(variant)}'
+    return f'runs/{name}-{_digest(dict(overrides))}' if overrides else f'runs/{name}'
+
+
+def _digest(value: Any) -> str:
+    """Six hex digits of a value."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

@@ -23,6 +23,7 @@ STARTUP = 'startup.json'
 CHECKPOINTS = 'checkpoints'
 EVALUATION = 'eval'
 PROFILE = 'profile'
+SWEEP = 'sweep.json'
 TENSORBOARD = 'tensorboard'
 
 

@@ -14,7 +14,8 @@ from configs import default
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import experiment as experiment_lib
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_script
+from tests.idx_files import write_first
 
 FOLDER = ROOT / 'configs'
 NAMES = sorted(
@@ -25,15 +26,50 @@ NAMES = sorted(
 FIELDS = config_lib.flatten(default.get_config().to_dict())
 
 
+def with_variants(names: list[str]) -> list[str]:
+    """Each config, and those with variants once more for each: `name:variant`."""
+    return [
+        f'{name}{variant}'
+        for name in names
+        for variant in ('', *(f':{v}' for v in variants_of(name)))
+    ]
+
+
+def variants_of(name: str) -> tuple[str, ...]:
+    return getattr(importlib.import_module(name), 'VARIANTS', ())
+
+
 def load(name: str) -> ConfigDict:
-    return importlib.import_module(name).get_config()
+    module, *variant = name.split(':')
+    return importlib.import_module(module).get_config(*variant)
+
+
+CONFIGS = with_variants(NAMES)
+# A step is compiled for each model, and run once.
+FAST_TO_COMPILE = {
+    'xla_backend_optimization_level': 0,
+    'xla_llvm_disable_expensive_passes': True,
+}
+
+
+def distinct(names: list[str]) -> list[str]:
+    """One of those whose compiled step is the same: they differ only in the data."""
+    found = {}
+    for name in names:
+        config = load(name).to_dict()
+        for field in ('data', 'checkpoint', 'train_metrics'):
+            del config[field]
+        # The last, which trains on data of its own if any does.
+        found[repr(config)] = name
+    return list(found.values())
 
 
 def test_there_are_configs():
-    assert 'configs.tinyvgg' in NAMES
+    assert {'configs.tinyvgg', 'configs.seeds.bn_cnn'} <= set(NAMES)
+    assert 'configs.seeds.keras_cnns:vgg_like_leaking' in CONFIGS
 
 
-@pytest.mark.parametrize('name', ['configs.default', *NAMES])
+@pytest.mark.parametrize('name', ['configs.default', *CONFIGS])
 def test_a_config_loads_and_is_valid(name):
     config = load(name)
     config_lib.validate(config)
@@ -46,7 +82,7 @@ def test_a_config_loads_and_is_valid(name):
     assert config_lib.changed_fields(plain, plain, may_extend=False) == []
 
 
-@pytest.mark.parametrize('name', ['configs.default', *NAMES])
+@pytest.mark.parametrize('name', ['configs.default', *CONFIGS])
 def test_a_config_is_made_anew_by_every_call(name):
     first = load(name)
     first.optimizer.learning_rate = 123.0
@@ -60,12 +96,41 @@ def test_a_config_says_what_it_is(name):
     assert importlib.import_module(name).__doc__
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_a_config_trains_for_a_step_and_predicts(name, data_dir):
+@pytest.mark.parametrize('name', [name for name in NAMES if variants_of(name)])
+def test_without_a_variant_a_config_is_one_of_its_variants(name):
+    variants = [load(f'{name}:{variant}').to_dict() for variant in variants_of(name)]
+    assert variants.count(load(name).to_dict()) == 1
+    assert all(variants.count(variant) == 1 for variant in variants)
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if variants_of(name)])
+def test_an_unknown_variant_is_told_in_one_line(name):
+    path = f'{name.replace(".", "/")}.py'
+    done = run_script('fmnist_jax.main', f'--config={path}:no_such')
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    for part in (path, "unknown variant of the config 'no_such'", *variants_of(name)):
+        assert part in line
+
+
+@pytest.fixture(scope='module')
+def few_examples(tmp_path_factory) -> str:
+    """A folder of IDX files, in the place of those that a config has made first."""
+    return str(write_first(tmp_path_factory.mktemp('idx'), 300))
+
+
+@pytest.mark.parametrize('name', distinct(CONFIGS))
+def test_a_config_trains_for_a_step_and_predicts(
+    name, data_dir, few_examples, tmp_path_factory
+):
     config = load(name)
     config.data.data_dir = data_dir
-    config.data.train_split = f'train[:{config.batch_size}]'
-    config.data.validation_split = 'train[55000:55040]'
+    if config.data.idx_dir is not None:
+        config.data.idx_dir = few_examples
+        config.data.data_dir = str(tmp_path_factory.getbasetemp() / 'prepared')
+    num_examples = config.batch_size // (1 + config.augmented_copies)
+    config.data.train_split = f'train[:{num_examples}]'
+    config.data.validation_split = 'train[-40:]'
     config.num_epochs = 1
     config.eval_batch_size = 40
     experiment = experiment_lib.build(config, log=lambda message: None)
@@ -75,13 +140,14 @@ def test_a_config_trains_for_a_step_and_predicts(name, data_dir):
     validation = experiment.place(*experiment.dataset.split(data.validation_split))
     state = experiment.create_state()
     before = jax.device_get(state.params)
-    state, progress = experiment.train_call(1)(
-        state,
+    inputs = (
         experiment.hyperparameters,
         examples,
         experiment.group.replicate(np.int32(0)),
         experiment.epoch_order(0),
     )
+    call = experiment.train_call(1).lower(state, *inputs)
+    state, progress = call.compile(compiler_options=FAST_TO_COMPILE)(state, *inputs)
     assert int(progress.step) == 1
     assert int(progress.bad_step) == 0
     assert int(progress.sums.count) == config.batch_size
@@ -236,7 +302,8 @@ def test_all_the_changes_are_named_in_order():
         ('configs/seeds/bn_cnn.py', 'runs/bn_cnn'),
         ('/home/me/my_config.py', 'runs/my_config'),
         ('tinyvgg.py', 'runs/tinyvgg'),
-        ('configs/tinyvgg.py:some,argument', 'runs/tinyvgg'),
+        ('configs/tinyvgg.py:bright', 'runs/tinyvgg-bright'),
+        ('configs/tinyvgg.py:lr=0.1', 'runs/tinyvgg-lr=0.1'),
     ],
 )
 def test_the_default_work_folder_has_the_configs_name(path, expected):
@@ -258,6 +325,15 @@ def test_the_default_work_folder_tells_overrides_apart():
     ]
     folders = {config_lib.default_workdir(path, one) for one in overrides}
     assert len(folders) == len(overrides)
+
+
+def test_the_default_work_folder_tells_variants_apart():
+    variants = ['a', 'b', 'a/b', 'a_b', 'a b', 'a:b', '../b', 'ä', 'ö']
+    paths = ['configs/x.py', *(f'configs/x.py:{variant}' for variant in variants)]
+    folders = [config_lib.default_workdir(path, {}) for path in paths]
+    assert len(set(folders)) == len(paths)
+    for folder in folders:
+        assert re.fullmatch(r'runs/x[\w.-]*', folder, flags=re.ASCII)
 
 
 def test_the_default_work_folder_is_the_same_in_any_order_of_the_overrides():

@@ -23,6 +23,7 @@ ORDER = (
     'errors',
     'workdir',
     'config',
+    'grid',
     'reporting',
     'data',
     'kernels',

@@ -32,15 +32,24 @@ def _header(array: Integer[np.ndarray, '...']) -> bytes:
     return struct.pack(f'>HBB{len(shape)}I', 0, code, len(shape), *shape)
 
 
-def sha256(array: Integer[np.ndarray, '...']) -> str:
-    """The SHA-256 of the IDX file (not compressed) that would hold `array`.
+def _elements(array: Integer[np.ndarray, '...']) -> memoryview:
+    stored = array.astype(array.dtype.newbyteorder('>'), copy=False)
+    return np.ascontiguousarray(stored).data
+
+
+def encode(array: Integer[np.ndarray, '...']) -> bytes:
+    """The IDX file (not compressed) that holds `array`.
 
     Args:
       array: of the file's own shape and one of `LABEL_TYPES`, in any byte order.
     """
+    return b''.join((_header(array), _elements(array)))
+
+
+def sha256(array: Integer[np.ndarray, '...']) -> str:
+    """The SHA-256 of what `encode` gives."""
     digest = hashlib.sha256(_header(array))
-    stored = array.astype(array.dtype.newbyteorder('>'), copy=False)
-    digest.update(np.ascontiguousarray(stored).data)
+    digest.update(_elements(array))
     return digest.hexdigest()
 
 

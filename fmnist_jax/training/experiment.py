@@ -8,25 +8,23 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Int32, PyTree
+from jaxtyping import Array, Int32
 from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.augmentation import make_augmentation
 from fmnist_jax.data.batches import Examples, Normalization, epoch_order
-from fmnist_jax.errors import UserError, unknown_name
+from fmnist_jax.errors import UserError
 from fmnist_jax.kernels import library
 from fmnist_jax.models import create_model
 from fmnist_jax.models.check import check_model
 from fmnist_jax.models.fields import dropout_rate_of
-from fmnist_jax.training import memory, parallel
+from fmnist_jax.training import checks, memory, parallel
 from fmnist_jax.training.chunks import choose_chunk, has_convolution
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.inference import make_predict
-from fmnist_jax.training.optimizers import OPTIMIZERS
 from fmnist_jax.training.precision import get_precision
-from fmnist_jax.training.schedules import SCHEDULES, WITH_WARMUP
 from fmnist_jax.training.state import TrainState, create_state
 from fmnist_jax.training.step import StepFunctions, make_train_call
 
@@ -164,6 +162,7 @@ def build(
     config: ConfigDict,
     group: parallel.DeviceGroup | None = None,
     log: Callable[[str], None] = print,
+    dataset: Dataset | None = None,
 ) -> Experiment:
     """Builds all that follows from a config; see `configure_jax` for what comes first.
 
@@ -171,16 +170,17 @@ def build(
       config: see configs/default.py.
       group: the devices; None for the largest number that divides the batch.
       log: told in one line what happens.
+      dataset: that of the config, if it has been loaded already.
 
     Raises:
       UserError: the config or the data are not what they should be.
     """
     config_lib.validate(config)
-    _check_names(config)
+    checks.check_names(config)
     precision = get_precision(config.precision)
     # Mistakes in it are told before the data are prepared.
     make_augmentation(config.augmentation, num_classes=2)
-    dataset = load_dataset(config.data, log)
+    dataset = dataset or load_dataset(config.data, log)
     augment = make_augmentation(
         config.augmentation, dataset.num_classes, config.augmented_copies
     )
@@ -196,13 +196,8 @@ def build(
             f'batch_size {config.batch_size} is more than the {num_train} examples of '
             f'data.train_split {config.data.train_split!r}'
         )
-    dropout_rate = dropout_rate_of(model)
-    _check_dropout_rate(config.model.name, dropout_rate)
+    hyperparameters = _hyperparameters(config, model, steps_per_epoch)
     check_model(model, config.model.name, dataset.image_shape, dataset.num_classes)
-    hyperparameters = Hyperparameters.create(
-        config, steps_per_epoch, precision.param, dropout_rate
-    )
-    _check_durations(config, hyperparameters)
     group = group or parallel.DeviceGroup.for_batch(config.batch_size)
     return Experiment(
         config=config,
@@ -221,6 +216,42 @@ def build(
         num_train=num_train,
         steps_per_epoch=steps_per_epoch,
     )
+
+
+def with_numbers_of(experiment: Experiment, config: ConfigDict) -> Experiment:
+    """The experiment of a config that differs in `hyperparameters.FIELDS` alone.
+
+    It shares the compiled step.
+
+    Raises:
+      UserError: a field is not what it should be.
+    """
+    config_lib.validate(config)
+    checks.check_names(config)
+    model = create_model(
+        num_classes=experiment.dataset.num_classes,
+        axis_name=parallel.AXIS,
+        **config.model,
+    )
+    numbers = _hyperparameters(config, model, experiment.steps_per_epoch)
+    return dataclasses.replace(
+        experiment,
+        config=config,
+        hyperparameters=experiment.group.replicate(numbers),
+    )
+
+
+def _hyperparameters(
+    config: ConfigDict, model: nn.Module, steps_per_epoch: int
+) -> Hyperparameters:
+    dropout_rate = dropout_rate_of(model)
+    checks.check_dropout_rate(config.model.name, dropout_rate)
+    dtype = get_precision(config.precision).param
+    hyperparameters = Hyperparameters.create(
+        config, steps_per_epoch, dtype, dropout_rate
+    )
+    checks.check_durations(config, hyperparameters)
+    return hyperparameters
 
 
 def steps_of(config: ConfigDict, dataset: Dataset) -> int:
@@ -252,51 +283,3 @@ def _repetition(
     in_loop = not has_convolution(model, image_shape, batch, dtype)
     chunk = choose_chunk(model, image_shape, batch, in_loop=in_loop)
     return {'chunk': chunk, 'in_loop': in_loop}
-
-
-def _check_names(config: ConfigDict) -> None:
-    """Checks what needs no data, so that mistakes are told at once."""
-    for field, name, valid in (
-        ('optimizer.name', config.optimizer.name, OPTIMIZERS),
-        ('optimizer.schedule', config.optimizer.schedule, SCHEDULES),
-    ):
-        if name not in valid:
-            raise unknown_name(field, name, valid)
-    if config.optimizer.schedule in WITH_WARMUP and config_lib.to_steps(
-        config.optimizer.warmup, steps_per_epoch=1, batch_size=1
-    ):
-        raise UserError(
-            f'optimizer.warmup must be 0 steps with optimizer.schedule '
-            f'{config.optimizer.schedule!r}, which has a rise of its own'
-        )
-    if 'num_classes' in config.model or 'axis_name' in config.model:
-        raise UserError(
-            'config.model must not set num_classes or axis_name: they follow from the '
-            'data and the devices'
-        )
-    # Whether the model exists is known before the data say how many classes it has.
-    create_model(num_classes=2, **config.model)
-
-
-def _check_durations(config: ConfigDict, h: Hyperparameters) -> None:
-    """Checks durations against the length of the run."""
-    if h.warmup_steps >= h.total_steps:
-        raise UserError(
-            f'optimizer.warmup {config.optimizer.warmup!r} is {h.warmup_steps:.0f} '
-            f'steps, and the whole run has {h.total_steps:.0f}; shorten it, or raise '
-            'num_epochs'
-        )
-    if h.decay_steps < 1:
-        raise UserError(
-            f'optimizer.decay_every {config.optimizer.decay_every!r} is less than a '
-            'step'
-        )
-
-
-def _check_dropout_rate(name: str, dropout_rate: PyTree) -> None:
-    for rate in jax.tree.leaves(dropout_rate):
-        if not isinstance(rate, int | float) or not 0 <= rate < 1:
-            raise UserError(
-                f'dropout_rate of model {name!r} must be numbers of at least 0 and '
-                f'below 1, not {rate!r}'
-            )

@@ -14,6 +14,25 @@ from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 
+# The fields of a config that become arrays here: runs that differ in no others share
+# one compiled step.
+FIELDS = (
+    'seed',
+    'model.dropout_rate',
+    'num_epochs',
+    'label_smoothing',
+    'optimizer.learning_rate',
+    'optimizer.momentum',
+    'optimizer.b1',
+    'optimizer.b2',
+    'optimizer.eps',
+    'optimizer.weight_decay',
+    'optimizer.clip_norm',
+    'optimizer.warmup',
+    'optimizer.decay_rate',
+    'optimizer.decay_every',
+)
+
 Number = Float[Array | np.ndarray, '']
 
 

@@ -1,6 +1,7 @@
 """The training loop: epochs of calls, with metrics and checkpoints between them."""
 
 import collections
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -19,6 +20,10 @@ from fmnist_jax.training.step import Progress
 _CALLS_AHEAD = 2
 
 
+class Stopped(Exception):
+    """Training was stopped from outside."""
+
+
 class Trainer:
     """Trains a run, or several as one program, each in its work folder.
 
@@ -31,6 +36,7 @@ class Trainer:
         recorders: Sequence[Recorder],
         profiler: Profiler,
         progress_report: Callable[..., ProgressReport] = ProgressReport,
+        stop: threading.Event | None = None,
     ):
         """Prepares to train.
 
@@ -39,12 +45,14 @@ class Trainer:
           recorders: of the runs.
           profiler: told of each call.
           progress_report: makes what shows the progress of an epoch.
+          stop: set, maybe by another thread, to stop before the next call.
         """
         self._program = program
         self._recorders = recorders
         self._profiler = profiler
         self._progress_report = progress_report
         self._experiment = recorders[0].experiment
+        self._stop = stop or threading.Event()
         self._last_save = time.monotonic()
 
     def run(
@@ -64,6 +72,7 @@ class Trainer:
           DivergenceError: the loss, a gradient or a parameter of every run is no longer
             finite. The checkpoints are from before. Where it is so for some, their
             recorders tell, and the others go on.
+          Stopped: `stop` was set.
         """
         self._startup = startup
         for recorder in self._recorders:
@@ -127,6 +136,8 @@ class Trainer:
         pending: collections.deque[Progress] = collections.deque()
         started = time.perf_counter()
         while step < end and not (pending and self._save_is_due()):
+            if self._stop.is_set():
+                raise Stopped
             num_steps = min(self._experiment.steps_per_call, end - step)
             call, compiled = self._program.call(num_steps, state, inputs)
             started += compiled

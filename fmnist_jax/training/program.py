@@ -1,5 +1,6 @@
 """What is compiled and placed once, for runs that differ only in numbers."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,9 @@ from jaxtyping import Array, PyTree
 
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.state import EpochSums, TrainState
+
+# Seconds that calls are timed for, after one that is not.
+_TRIAL_SECONDS = 1.0
 
 
 class Program:
@@ -99,3 +103,31 @@ class Program:
         seconds = time.perf_counter() - started
         self.compile_seconds += seconds
         return self._calls[num_steps], seconds
+
+
+def time_calls(
+    program: Program,
+    experiments: Sequence[Experiment],
+    ready: threading.Barrier | None = None,
+) -> float:
+    """Seconds an update of the program takes, of all the runs that it is mapped over.
+
+    Args:
+      program: is compiled if it is not.
+      experiments: of the runs, which are begun, and dropped.
+      ready: waited for between compiling and timing.
+    """
+    num_steps = experiments[0].steps_per_call
+    state = program.stack([experiment.create_state() for experiment in experiments])
+    inputs = program.inputs(experiments, epoch=0)
+    state = program.begin_epoch(state, len(experiments))
+    call, _ = program.call(num_steps, state, inputs)
+    state, _ = jax.block_until_ready(call(state, *inputs))
+    if ready:
+        ready.wait()
+    started, steps = time.perf_counter(), 0
+    # Beyond the epoch's end, the last batch again.
+    while steps == 0 or time.perf_counter() - started < _TRIAL_SECONDS:
+        state, _ = jax.block_until_ready(call(state, *inputs))
+        steps += num_steps
+    return (time.perf_counter() - started) / steps

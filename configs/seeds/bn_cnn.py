@@ -1,0 +1,30 @@
+"""S4's network with BatchNorm; 55,018 parameters.
+
+    python -m fmnist_jax.main --config=configs/seeds/bn_cnn.py
+
+https://github.com/maccarini/pytorch-cnn. It is one run of a grid of six; all of them:
+
+    python -m fmnist_jax.sweep --config=configs/seeds/bn_cnn.py \\
+      --grid=optimizer.learning_rate=0.01,0.001 --grid=batch_size=100,500,1000 \\
+      --workdir=runs/grid
+
+The test set chooses the best epoch. S4 evaluates in training mode, on images whose
+pixels are not divided by 255; so does `python -m results.batch_statistics WORKDIR`.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.seeds import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.name = 'bn_cnn'
+    config.batch_size = 100
+    config.num_epochs = 25
+    config.optimizer.name = 'adam'
+    config.optimizer.learning_rate = 0.01
+    # All of them: what S4's evaluation says of an epoch can only be found with its
+    # weights.
+    config.checkpoint.keep_last = 25
+    return config

@@ -1,0 +1,24 @@
+"""S1's network, which it calls TinyVGG; 21,706 parameters.
+
+    python -m fmnist_jax.main --config=configs/seeds/keras_tinyvgg.py
+
+https://github.com/DavAll22/Fashion-MNIST. Its learning-rate sweep, 50 epochs at
+1e-4 * 10^(epoch / 20):
+
+    python -m fmnist_jax.lr_range_test --config=configs/seeds/keras_tinyvgg.py \\
+      --per=epoch --min=1e-4 --max=0.0282 --duration='50 epochs' --workdir=runs/lr
+
+The test set chooses the best epoch.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.seeds import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.name = 'keras_tinyvgg'
+    config.num_epochs = 25
+    default.use_keras_adam(config)
+    return config

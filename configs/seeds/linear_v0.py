@@ -1,0 +1,19 @@
+"""S0's linear model: two dense layers, no activation between; 7,960 parameters.
+
+    python -m fmnist_jax.main --config=configs/seeds/linear_v0.py
+
+https://github.com/Molten-Ice/Deep-Learning. Adam at a learning rate of 0.1 cripples it.
+The test set chooses the best epoch.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.seeds import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.name = 'linear_v0'
+    config.optimizer.name = 'adam'
+    config.optimizer.learning_rate = 0.1
+    return config

@@ -1,0 +1,90 @@
+"""Runs of a sweep, each trained in its own work folder from where it stands."""
+
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from fmnist_jax.errors import DivergenceError
+from fmnist_jax.reporting.console import ProgressReport
+from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.loop import Trainer
+from fmnist_jax.training.profiling import Profiler
+from fmnist_jax.training.program import Program
+from fmnist_jax.training.recorder import Recorder
+from fmnist_jax.training.start import find_start, write_start
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A run that is to be trained, from where it stands.
+
+    Attributes:
+      config: of the run.
+      folder: its work folder.
+    """
+
+    config: ConfigDict
+    folder: epath.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Listener:
+    """Who is told how jobs go, maybe from several threads at once.
+
+    Attributes:
+      begun: told of jobs when their training begins.
+      ended: told of a job when it ends, and why if it diverged.
+      progress_report: makes what shows the progress of an epoch; see `Trainer`.
+      log: told in one line what else happens.
+    """
+
+    begun: Callable[[Sequence[Job]], None]
+    ended: Callable[[Job, DivergenceError | None], None]
+    progress_report: Callable[..., ProgressReport]
+    log: Callable[[str], None]
+
+
+def train_jobs(
+    program: Program,
+    experiment: Experiment,
+    jobs: Sequence[Job],
+    listener: Listener,
+    stop: threading.Event | None = None,
+) -> None:
+    """Trains jobs that stand at the same step, by one program."""
+    listener.begun(jobs)
+    started = time.perf_counter()
+    states, recorders = [], []
+    for job in jobs:
+        own = experiment_lib.with_numbers_of(experiment, job.config)
+        checkpoints = Checkpoints(job.folder)
+        start = find_start(own, checkpoints, listener.log)
+        write_start(own, job.folder, start, listener.log)
+        checkpoints.clean_up()
+        states.append(start.state)
+        recorders.append(
+            # The sweep has a line of its own for what each epoch came to.
+            Recorder(
+                own, program, job.folder, checkpoints, start.record, log=lambda _: None
+            )
+        )
+    startup = {'data': time.perf_counter() - started}
+    trainer = Trainer(
+        program,
+        recorders,
+        Profiler(None, listener.log),
+        listener.progress_report,
+        stop or threading.Event(),
+    )
+    # Raised when all have diverged; each one's recorder says where.
+    with contextlib.suppress(DivergenceError):
+        trainer.run(states, startup)
+    for job, recorder in zip(jobs, recorders, strict=True):
+        listener.ended(job, recorder.divergence)

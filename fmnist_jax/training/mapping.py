@@ -1,0 +1,166 @@
+"""Ways to train several runs that differ only in numbers.
+
+In sequence, on all devices; one on each device, several at a time; or mapped over, all
+as one program (`vmap`). What comes out is the same up to rounding.
+"""
+
+import concurrent.futures
+import functools
+import queue
+import threading
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import jax
+from ml_collections import ConfigDict
+
+from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.jobs import Job, Listener, train_jobs
+from fmnist_jax.training.parallel import DeviceGroup
+from fmnist_jax.training.program import Program, time_calls
+
+# Runs of one program on a CPU: it is no faster with more, and takes their memory.
+_MOST_MAPPED_CPU = 8
+
+
+class Mapping(Protocol):
+    """A way to train jobs that share a compiled step.
+
+    Attributes:
+      at_once: how many jobs it trains at a time.
+    """
+
+    at_once: int
+
+    def seconds_per_step(self) -> float:
+        """What an update of one job takes, measured by updates that are dropped."""
+
+    def train(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """Trains jobs to their ends."""
+
+
+class InSequence:
+    """One job after another, each on all devices that divide its batch."""
+
+    at_once = 1
+
+    def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
+        """Prepares; the experiment is that of any of the configs."""
+        self._experiment = experiment
+        self._configs = configs
+
+    @functools.cached_property
+    def _program(self) -> Program:
+        return Program(self._experiment)
+
+    def seconds_per_step(self) -> float:
+        """See `Mapping`."""
+        return time_calls(self._program, _vary(self._experiment, self._configs[:1]))
+
+    def train(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See `Mapping`."""
+        for job in jobs:
+            train_jobs(self._program, self._experiment, [job], listener)
+
+
+class OnePerDevice:
+    """A job on each device, with its whole batch, as many at a time as devices.
+
+    Those that would leave a device idle are trained on all devices, in sequence.
+    """
+
+    def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
+        """Prepares; the experiment is that of any of the configs."""
+        self._experiments = [
+            experiment_lib.build(
+                experiment.config, DeviceGroup([device]), dataset=experiment.dataset
+            )
+            for device in jax.local_devices()[: len(configs)]
+        ]
+        self._configs = configs
+        self._rest = InSequence(experiment, configs)
+        self.at_once = len(self._experiments)
+
+    @functools.cached_property
+    def _programs(self) -> list[Program]:
+        return [Program(experiment) for experiment in self._experiments]
+
+    def seconds_per_step(self) -> float:
+        """See `Mapping`."""
+        ready = threading.Barrier(self.at_once)
+        varied = [_vary(one, self._configs[:1]) for one in self._experiments]
+        with concurrent.futures.ThreadPoolExecutor(self.at_once) as pool:
+            times = pool.map(
+                functools.partial(time_calls, ready=ready), self._programs, varied
+            )
+            return max(times) / self.at_once
+
+    def train(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See `Mapping`."""
+        count = len(jobs) - len(jobs) % self.at_once
+        waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs[:count]:
+            waiting.put(job)
+        stop = threading.Event()
+
+        def work(program: Program, experiment: Experiment) -> None:
+            while not stop.is_set():
+                try:
+                    job = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                train_jobs(program, experiment, [job], listener, stop)
+
+        with concurrent.futures.ThreadPoolExecutor(self.at_once) as pool:
+            workers = [
+                pool.submit(work, *pair)
+                for pair in zip(self._programs, self._experiments, strict=True)
+            ]
+            try:
+                for worker in concurrent.futures.as_completed(workers):
+                    worker.result()
+            except BaseException:
+                # One has failed, or the user has had enough: the others stop, too.
+                stop.set()
+                raise
+        self._rest.train(jobs[count:], listener)
+
+
+class AsOneProgram:
+    """Many jobs at once, by a program that is mapped over them, on all devices."""
+
+    def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
+        """Prepares; the experiment is that of any of the configs."""
+        is_cpu = experiment.group.devices[0].platform == 'cpu'
+        most = _MOST_MAPPED_CPU if is_cpu else len(configs)
+        self._experiment = experiment
+        self._configs = configs[:most]
+        self.at_once = len(self._configs)
+
+    @functools.cached_property
+    def _program(self) -> Program:
+        return Program(self._experiment, num_mapped=self.at_once)
+
+    def seconds_per_step(self) -> float:
+        """See `Mapping`."""
+        varied = _vary(self._experiment, self._configs)
+        return time_calls(self._program, varied) / self.at_once
+
+    def train(self, jobs: Sequence[Job], listener: Listener) -> None:
+        """See `Mapping`."""
+        for first in range(0, len(jobs), self.at_once):
+            part = jobs[first : first + self.at_once]
+            whole = len(part) == self.at_once
+            program = self._program if whole else Program(self._experiment, len(part))
+            train_jobs(program, self._experiment, part, listener)
+
+
+MAPPINGS: MappingProxyType[str, type[Mapping]] = MappingProxyType(
+    {'sequence': InSequence, 'devices': OnePerDevice, 'vmap': AsOneProgram}
+)
+
+
+def _vary(experiment: Experiment, configs: Sequence[ConfigDict]) -> list[Experiment]:
+    return [experiment_lib.with_numbers_of(experiment, one) for one in configs]

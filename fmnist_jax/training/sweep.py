@@ -1,0 +1,136 @@
+"""A sweep: a grid of configs and seeds in, a trained run in a work folder each out."""
+
+import json
+from collections.abc import Sequence
+
+from etils import epath
+from ml_collections import ConfigDict
+
+from fmnist_jax import config as config_lib
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.data import Dataset, load_dataset
+from fmnist_jax.errors import UserError
+from fmnist_jax.grid import Member, make_members, parse_grid
+from fmnist_jax.reporting.console import log
+from fmnist_jax.reporting.sweep.finish import finish
+from fmnist_jax.reporting.sweep.outcomes import Outcome
+from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training import hyperparameters, parallel, provenance, trial
+from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.jobs import Job
+from fmnist_jax.training.mapping import MAPPINGS
+from fmnist_jax.training.scoreboard import Scoreboard, Standing
+from fmnist_jax.training.start import check_config
+
+
+def sweep(
+    config: ConfigDict,
+    grid_texts: Sequence[str],
+    num_seeds: int,
+    workdir: epath.PathLike,
+    mapping: str = 'auto',
+) -> list[Outcome]:
+    """Trains every member of a grid; finished ones of an earlier call are kept.
+
+    Args:
+      config: what the members have in common.
+      grid_texts: `FIELD=VALUE,VALUE…` each.
+      num_seeds: how many of each, from the config's seed on.
+      workdir: the folder for the members' work folders.
+      mapping: how members that differ only in numbers share the devices: one of
+        `mapping.MAPPINGS`, or `auto` for whichever is measured to be the fastest.
+
+    Returns:
+      What became of each member.
+
+    Raises:
+      UserError: the grid, the config, the data or a work folder are not what they
+        should be; nothing has been trained.
+    """
+    axes = parse_grid(grid_texts, config)
+    members = make_members(config, axes, num_seeds)
+    folder = epath.Path(workdir).expanduser()
+    workdir_lib.check(folder)
+    _configure_jax(members)
+    experiments = _build(members)
+    for member, experiment in zip(members, experiments, strict=True):
+        check_config(member.config, folder / member.name)
+        provenance.check_data(experiment.dataset, folder / member.name)
+    workdir_lib.create(folder)
+    scores = Scoreboard(folder, members, experiments)
+    families = _families(scores.pending())
+    log(
+        f'{len(members)} runs, {len(scores.pending())} of them to train, in '
+        f'{len(families)} families that share a compiled step; work folder: {folder}'
+    )
+    try:
+        for family in families:
+            _train_family(family, folder, mapping, scores)
+    finally:
+        scores.close()
+    finish(folder, axes, scores.outcomes, log)
+    return scores.outcomes
+
+
+def _families(pending: Sequence[Standing]) -> list[list[Standing]]:
+    """Members that share a compiled step, a length and the step they stand at."""
+    families: dict[tuple, list[Standing]] = {}
+    for standing in pending:
+        config = standing.member.config
+        key = (_step_key(config), config.num_epochs, standing.step)
+        families.setdefault(key, []).append(standing)
+    return list(families.values())
+
+
+def _configure_jax(members: Sequence[Member]) -> None:
+    configs = [member.config for member in members]
+    if len({config.precision == 'float64' for config in configs}) > 1:
+        raise UserError(
+            'a grid over precision cannot hold float64 besides others: JAX computes in '
+            'it by a switch for the whole process; sweep over it apart'
+        )
+    common = configs[0].copy_and_resolve_references()
+    if common.num_cpu_devices is None:
+        # Each member takes the largest number of them that divides its batch.
+        common.num_cpu_devices = parallel.available_cores()
+    experiment_lib.configure_jax(common)
+
+
+def _build(members: Sequence[Member]) -> list[Experiment]:
+    """Each member's experiment, all of which are checked; those alike share a step."""
+    loaded: dict[str, Dataset] = {}
+    built: dict[str, Experiment] = {}
+    experiments = []
+    for member in members:
+        config = member.config
+        data = json.dumps(config_lib.to_dict(config.data), sort_keys=True)
+        if data not in loaded:
+            loaded[data] = load_dataset(config.data, log)
+        step = _step_key(config)
+        if step not in built:
+            built[step] = experiment_lib.build(config, dataset=loaded[data])
+        experiments.append(experiment_lib.with_numbers_of(built[step], config))
+    return experiments
+
+
+def _step_key(config: ConfigDict) -> str:
+    """What a compiled step depends on: all fields but numbers."""
+    fields = config_lib.flatten(config_lib.to_dict(config))
+    for field in hyperparameters.FIELDS:
+        fields.pop(field, None)
+    return json.dumps(fields, sort_keys=True)
+
+
+def _train_family(
+    family: Sequence[Standing], folder: epath.Path, mapping: str, scores: Scoreboard
+) -> None:
+    """Trains members that share a compiled step and stand at the same one."""
+    experiment = family[0].experiment
+    configs = [standing.member.config for standing in family]
+    if mapping == 'auto':
+        num_steps = sum(standing.steps_left for standing in family)
+        chosen = trial.choose(experiment, configs, num_steps, log)
+    else:
+        chosen = MAPPINGS[mapping](experiment, configs)
+    jobs = [Job(s.member.config, folder / s.member.name) for s in family]
+    chosen.train(jobs, scores.listener())

@@ -9,6 +9,10 @@ https://github.com/DavAll22/Fashion-MNIST. Its learning-rate sweep, 50 epochs at
       --per=epoch --min=1e-4 --max=0.0282 --duration='50 epochs' --workdir=runs/lr
 
 The test set chooses the best epoch.
+
+Published, and here (keras_tinyvgg in results/reproduction.md):
+- keras_tinyvgg, epoch 25: test accuracy 90.02 %, not measured yet.
+- learning-rate sweep over 50 epochs: test accuracy 79.56 %, not measured yet.
 """
 
 from ml_collections import ConfigDict

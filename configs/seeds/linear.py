@@ -3,6 +3,9 @@
     python -m fmnist_jax.main --config=configs/seeds/linear.py
 
 https://github.com/yikunsun/CNN_FashionMNIST. The test set chooses the best epoch.
+
+Published, and here (linear in results/reproduction.md):
+- linear: test accuracy 83.72 %, not measured yet.
 """
 
 from ml_collections import ConfigDict

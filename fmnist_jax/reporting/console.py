@@ -1,5 +1,6 @@
 """What a person sees of a run: tables, and progress on a terminal or in a log."""
 
+import abc
 import sys
 import time
 from collections.abc import Sequence
@@ -66,7 +67,19 @@ def per_class_table(metrics: dict[str, Any]) -> str:
     return table(rows, ('class', *keys, 'support'))
 
 
-class ProgressReport:
+class EpochReport(abc.ABC):
+    """What training tells how an epoch goes."""
+
+    @abc.abstractmethod
+    def update(self, done: int, loss: float, accuracy: float, batch_size: int) -> None:
+        """Is told the epoch's metrics after `done` of its steps."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Ends it; nothing of it is left on a terminal."""
+
+
+class ProgressReport(EpochReport):
     """Progress over one epoch: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(

@@ -10,6 +10,7 @@ moment. A checkpoint whose files do not match its manifest is not used.
 import dataclasses
 import hashlib
 import re
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -28,6 +29,10 @@ _MANIFEST = 'manifest.sha256'
 _VARIABLES = ('params', 'batch_stats')
 # What Orbax writes into before it renames it to the step.
 _TEMPORARY = re.compile(r'\d+\.orbax-checkpoint-tmp.*')
+
+# Orbax's own threads signal each other by names that all of a process share: with two
+# operations at once, one waits for what another has done, or writes too early.
+_ORBAX_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +97,12 @@ class Checkpoints:
         path = self.folder / str(step)
         if path.exists():
             path.rmtree()
-        self._orbax.save(
-            path,
-            ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                record=ocp.args.JsonSave(dataclasses.asdict(record)),
-            ),
+        contents = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            record=ocp.args.JsonSave(dataclasses.asdict(record)),
         )
+        with _ORBAX_LOCK:
+            self._orbax.save(path, contents)
         workdir_lib.write_bytes(path / _MANIFEST, _manifest(path))
         keep = {*self.steps()[-keep_last:], record.best_step()}
         for old in self.steps():
@@ -187,10 +191,8 @@ class Checkpoints:
 
     def read_record(self, step: int) -> Record:
         """The metrics in a checkpoint."""
-        restored = self._orbax.restore(
-            self.folder / str(step), ocp.args.Composite(record=ocp.args.JsonRestore())
-        )
-        return Record(**restored.record)
+        wanted = ocp.args.Composite(record=ocp.args.JsonRestore())
+        return Record(**self._restore(self.folder / str(step), wanted).record)
 
     def restore(self, step: int, abstract_state: PyTree) -> tuple[PyTree, Record]:
         """Reads a checkpoint that `latest` or `find` gave.
@@ -203,15 +205,12 @@ class Checkpoints:
           UserError: it holds another model's state.
         """
         path = self.folder / str(step)
-        held = self._orbax.metadata(path).item_metadata['state'].tree
-        check_fit(path, held, abstract_state)
-        restored = self._orbax.restore(
-            path,
-            ocp.args.Composite(
-                state=ocp.args.StandardRestore(abstract_state),
-                record=ocp.args.JsonRestore(),
-            ),
+        check_fit(path, self._held(path), abstract_state)
+        wanted = ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract_state),
+            record=ocp.args.JsonRestore(),
         )
+        restored = self._restore(path, wanted)
         return restored.state, Record(**restored.record)
 
     def read_variables(self, step: int) -> dict[str, PyTree]:
@@ -221,17 +220,26 @@ class Checkpoints:
           step: which; one that `latest` or `find` gave.
         """
         path = self.folder / str(step)
-        held = self._orbax.metadata(path).item_metadata['state'].tree
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         wanted = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), held
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here),
+            self._held(path),
         )
-        restored = self._orbax.restore(
+        restored = self._restore(
             path, ocp.args.Composite(state=ocp.args.StandardRestore(wanted))
         )
         return jax.device_get(
             {name: restored.state.get(name) or {} for name in _VARIABLES}
         )
+
+    def _held(self, path: epath.Path) -> PyTree:
+        """Shapes and dtypes of the state in a checkpoint."""
+        with _ORBAX_LOCK:
+            return self._orbax.metadata(path).item_metadata['state'].tree
+
+    def _restore(self, path: epath.Path, wanted: ocp.args.Composite) -> Any:
+        with _ORBAX_LOCK:
+            return self._orbax.restore(path, wanted)
 
 
 def check_fit(path: epath.Path, held: PyTree, wanted: PyTree) -> None:

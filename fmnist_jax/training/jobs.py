@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from fmnist_jax.errors import DivergenceError
-from fmnist_jax.reporting.console import ProgressReport
+from fmnist_jax.reporting.console import EpochReport
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import Experiment
@@ -47,7 +47,7 @@ class Listener:
 
     begun: Callable[[Sequence[Job]], None]
     ended: Callable[[Job, DivergenceError | None], None]
-    progress_report: Callable[..., ProgressReport]
+    progress_report: Callable[..., EpochReport]
     log: Callable[[str], None]
 
 

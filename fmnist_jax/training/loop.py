@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from fmnist_jax.reporting.console import ProgressReport
+from fmnist_jax.reporting.console import EpochReport, ProgressReport
 from fmnist_jax.training.profiling import Profiler
 from fmnist_jax.training.program import Program
 from fmnist_jax.training.recorder import Recorder
@@ -35,7 +35,7 @@ class Trainer:
         program: Program,
         recorders: Sequence[Recorder],
         profiler: Profiler,
-        progress_report: Callable[..., ProgressReport] = ProgressReport,
+        progress_report: Callable[..., EpochReport] = ProgressReport,
         stop: threading.Event | None = None,
     ):
         """Prepares to train.
@@ -107,7 +107,7 @@ class Trainer:
 
     def _start_epoch(
         self, epoch: int, step: int, state: TrainState
-    ) -> tuple[TrainState, tuple, ProgressReport]:
+    ) -> tuple[TrainState, tuple, EpochReport]:
         """The state to go on from, what calls take besides it, and the progress."""
         experiment, config = self._experiment, self._experiment.config
         done = step - epoch * experiment.steps_per_epoch
@@ -129,7 +129,7 @@ class Trainer:
         step: int,
         state: TrainState,
         inputs: tuple,
-        report: ProgressReport,
+        report: EpochReport,
         end: int,
     ) -> tuple[int, TrainState]:
         """Trains up to step `end`, or until a checkpoint is due."""
@@ -167,7 +167,7 @@ class Trainer:
         for recorder in self._recorders:
             recorder.write_startup(self._startup)
 
-    def _report(self, progress: Progress, report: ProgressReport) -> None:
+    def _report(self, progress: Progress, report: EpochReport) -> None:
         """Waits for a call, stops if all diverged, shows how the others went."""
         progress = jax.tree.map(np.atleast_1d, jax.device_get(progress))
         for recorder, bad_step in zip(self._recorders, progress.bad_step, strict=True):

@@ -4,13 +4,13 @@ In sequence, on all devices; one on each device, several at a time; or mapped ov
 as one program (`vmap`). What comes out is the same up to rounding.
 """
 
+import abc
 import concurrent.futures
 import functools
 import queue
 import threading
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Protocol
 
 import jax
 from ml_collections import ConfigDict
@@ -25,7 +25,7 @@ from fmnist_jax.training.program import Program, time_calls
 _MOST_MAPPED_CPU = 8
 
 
-class Mapping(Protocol):
+class RunMapping(abc.ABC):
     """A way to train jobs that share a compiled step.
 
     Attributes:
@@ -34,52 +34,59 @@ class Mapping(Protocol):
 
     at_once: int
 
+    def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
+        """Prepares.
+
+        Args:
+          experiment: of any of the configs.
+          configs: of the jobs.
+        """
+        self._experiment = experiment
+        self._configs = configs
+
+    @abc.abstractmethod
     def seconds_per_step(self) -> float:
         """What an update of one job takes, measured by updates that are dropped."""
 
+    @abc.abstractmethod
     def train(self, jobs: Sequence[Job], listener: Listener) -> None:
-        """Trains jobs to their ends."""
+        """Trains jobs that stand at the same step to their ends."""
 
 
-class InSequence:
+class InSequence(RunMapping):
     """One job after another, each on all devices that divide its batch."""
 
     at_once = 1
-
-    def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
-        """Prepares; the experiment is that of any of the configs."""
-        self._experiment = experiment
-        self._configs = configs
 
     @functools.cached_property
     def _program(self) -> Program:
         return Program(self._experiment)
 
     def seconds_per_step(self) -> float:
-        """See `Mapping`."""
+        """See `RunMapping`."""
         return time_calls(self._program, _vary(self._experiment, self._configs[:1]))
 
     def train(self, jobs: Sequence[Job], listener: Listener) -> None:
-        """See `Mapping`."""
+        """See `RunMapping`."""
         for job in jobs:
             train_jobs(self._program, self._experiment, [job], listener)
 
 
-class OnePerDevice:
+class OnePerDevice(RunMapping):
     """A job on each device, with its whole batch, as many at a time as devices.
 
     Those that would leave a device idle are trained on all devices, in sequence.
     """
 
     def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
-        """Prepares; the experiment is that of any of the configs."""
+        """See `RunMapping`."""
+        super().__init__(experiment, configs)
         self._experiments = [
             experiment_lib.build(
                 experiment.config, DeviceGroup([device]), dataset=experiment.dataset
             )
             for device in jax.local_devices()[: len(configs)]
         ]
-        self._configs = configs
         self._rest = InSequence(experiment, configs)
         self.at_once = len(self._experiments)
 
@@ -88,7 +95,7 @@ class OnePerDevice:
         return [Program(experiment) for experiment in self._experiments]
 
     def seconds_per_step(self) -> float:
-        """See `Mapping`."""
+        """See `RunMapping`."""
         ready = threading.Barrier(self.at_once)
         varied = [_vary(one, self._configs[:1]) for one in self._experiments]
         with concurrent.futures.ThreadPoolExecutor(self.at_once) as pool:
@@ -98,7 +105,7 @@ class OnePerDevice:
             return max(times) / self.at_once
 
     def train(self, jobs: Sequence[Job], listener: Listener) -> None:
-        """See `Mapping`."""
+        """See `RunMapping`."""
         count = len(jobs) - len(jobs) % self.at_once
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs[:count]:
@@ -128,15 +135,14 @@ class OnePerDevice:
         self._rest.train(jobs[count:], listener)
 
 
-class AsOneProgram:
+class AsOneProgram(RunMapping):
     """Many jobs at once, by a program that is mapped over them, on all devices."""
 
     def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
-        """Prepares; the experiment is that of any of the configs."""
+        """See `RunMapping`."""
         is_cpu = experiment.group.devices[0].platform == 'cpu'
         most = _MOST_MAPPED_CPU if is_cpu else len(configs)
-        self._experiment = experiment
-        self._configs = configs[:most]
+        super().__init__(experiment, configs[:most])
         self.at_once = len(self._configs)
 
     @functools.cached_property
@@ -144,12 +150,12 @@ class AsOneProgram:
         return Program(self._experiment, num_mapped=self.at_once)
 
     def seconds_per_step(self) -> float:
-        """See `Mapping`."""
+        """See `RunMapping`."""
         varied = _vary(self._experiment, self._configs)
         return time_calls(self._program, varied) / self.at_once
 
     def train(self, jobs: Sequence[Job], listener: Listener) -> None:
-        """See `Mapping`."""
+        """See `RunMapping`."""
         for first in range(0, len(jobs), self.at_once):
             part = jobs[first : first + self.at_once]
             whole = len(part) == self.at_once
@@ -157,7 +163,7 @@ class AsOneProgram:
             train_jobs(program, self._experiment, part, listener)
 
 
-MAPPINGS: MappingProxyType[str, type[Mapping]] = MappingProxyType(
+MAPPINGS: MappingProxyType[str, type[RunMapping]] = MappingProxyType(
     {'sequence': InSequence, 'devices': OnePerDevice, 'vmap': AsOneProgram}
 )
 

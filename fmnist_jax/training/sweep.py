@@ -15,7 +15,13 @@ from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.sweep.finish import finish
 from fmnist_jax.reporting.sweep.outcomes import Outcome
 from fmnist_jax.training import experiment as experiment_lib
-from fmnist_jax.training import hyperparameters, parallel, provenance, trial
+from fmnist_jax.training import (
+    checks,
+    hyperparameters,
+    parallel,
+    provenance,
+    trial,
+)
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.jobs import Job
 from fmnist_jax.training.mapping import MAPPINGS
@@ -48,7 +54,7 @@ def sweep(
         should be; nothing has been trained.
     """
     axes = parse_grid(grid_texts, config)
-    members = make_members(config, axes, num_seeds)
+    members = make_members(config, axes, num_seeds, _check)
     folder = epath.Path(workdir).expanduser()
     workdir_lib.check(folder)
     _configure_jax(members)
@@ -80,6 +86,12 @@ def _families(pending: Sequence[Standing]) -> list[list[Standing]]:
         key = (_step_key(config), config.num_epochs, standing.step)
         families.setdefault(key, []).append(standing)
     return list(families.values())
+
+
+def _check(config: ConfigDict) -> None:
+    """What needs no data, told with the member's name."""
+    config_lib.validate(config)
+    checks.check_names(config)
 
 
 def _configure_jax(members: Sequence[Member]) -> None:

@@ -1,9 +1,5 @@
 """A whole run: config and work folder in, trained model out, resumed if need be."""
 
-import os
-import shlex
-import shutil
-import sys
 import time
 
 import jax
@@ -12,6 +8,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.kernels import library
+from fmnist_jax.reporting.commands import command
 from fmnist_jax.reporting.console import log, parameter_table
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
@@ -103,14 +100,4 @@ def _print_end(folder: epath.Path, record: Record) -> None:
     log(f'metrics: {folder / workdir_lib.METRICS}')
     log(f'checkpoints: {folder / workdir_lib.CHECKPOINTS}')
     log(f'tensorboard: {folder / workdir_lib.TENSORBOARD}')
-    log(f'evaluate: {_evaluate_command(folder)}')
-
-
-def _evaluate_command(folder: epath.Path) -> str:
-    """The command for a shell in which this interpreter may not be `python`."""
-    python = 'python'
-    if shutil.which(python) != sys.executable:
-        python = os.path.relpath(sys.executable)
-        if python.startswith(os.pardir):
-            python = sys.executable
-    return shlex.join([python, '-m', 'fmnist_jax.evaluate', f'--workdir={folder}'])
+    log(f'evaluate: {command("evaluate", f"--workdir={folder}")}')

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax.errors import one_line
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.mapping import MAPPINGS, InSequence, Mapping
+from fmnist_jax.training.mapping import MAPPINGS, InSequence, RunMapping
 
 # Seconds of training for which another way than in sequence is worth a trial, and the
 # share of its time that it must save: one that is as fast today may be slower tomorrow.
@@ -20,7 +20,7 @@ def choose(
     configs: Sequence[ConfigDict],
     num_steps: int,
     log: Callable[[str], None],
-) -> Mapping:
+) -> RunMapping:
     """Whichever way is the fastest here for jobs that differ only in numbers.
 
     Each is tried for a second, after it is compiled, where there is enough to train

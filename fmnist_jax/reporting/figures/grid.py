@@ -40,7 +40,7 @@ def grid_figure(axes: Sequence[Axis], points: Sequence[GridPoint]) -> Figure:
             figure.get_suptitle(),
         ]
         title = '; '.join(filter(None, parts))
-        lines = textwrap.wrap(title, int(11 * figure.get_figwidth()))
+        lines = textwrap.wrap(title, int(12 * figure.get_figwidth()))
         figure.suptitle('\n'.join(lines), fontsize=10)
     return figure
 

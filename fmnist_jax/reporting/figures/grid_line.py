@@ -13,6 +13,8 @@ from fmnist_jax.reporting.figures.comparison import LARGEST_LINEAR_RATIO
 from fmnist_jax.reporting.sweep.labels import is_numeric, value_labels
 from fmnist_jax.reporting.sweep.points import GridPoint
 
+# On either side of the values, of what lies between them.
+_MARGIN = 0.08
 # Of the largest value to the smallest, on an axis that is linear.
 _LARGEST_LINEAR_RANGE = 5
 # An accuracy of 100 % has no logarithm of its error.
@@ -42,7 +44,8 @@ def line_figure(
     """
     by_value = {canonical(point.overrides[axis.field]): point for point in points}
     ordered = [by_value[canonical(value)] for value in axis.values]
-    figure = style.new_figure(max(5.0, min(2 + 0.6 * len(ordered), 14.0)), 4.2)
+    width = max(5.0, min(2 + 0.6 * len(ordered), 14.0))
+    figure = style.new_figure(width, 4 + 0.05 * _longest(axis))
     axes = figure.subplots()
     x = _place_values(axes, axis)
     known = [(at, p) for at, p in zip(x, ordered, strict=True) if p.mean is not None]
@@ -62,8 +65,13 @@ def line_figure(
             _draw_diverged(axes, at, point, is_level=len(ordered) <= _MAX_LEVEL)
     _scale_accuracy(axes, [a for _, point in known for a in point.accuracies])
     if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc='outside lower center', ncols=3, fontsize=9)
+        figure.legend(loc='outside lower center', ncols=int(width / 2.3), fontsize=9)
     return figure
+
+
+def _longest(axis: Axis) -> int:
+    """Characters of the longest label."""
+    return max(map(len, value_labels(axis).values()))
 
 
 def _place_values(axes: Axes, axis: Axis) -> list[float]:
@@ -73,12 +81,18 @@ def _place_values(axes: Axes, axis: Axis) -> list[float]:
         x = [float(value) for value in axis.values]
         if max(x) / min(x) > _LARGEST_LINEAR_RANGE:
             axes.set_xscale('log')
-    axes.margins(x=0.08)
+    low, high = min(x), max(x)
+    if axes.get_xscale() == 'log':
+        room = (high / low) ** _MARGIN
+        axes.set_xlim(low / room, high * room)
+    else:
+        room = _MARGIN * (high - low or 1.0)
+        axes.set_xlim(low - room, high + room)
     labels = list(value_labels(axis).values())
     step = -(-len(labels) // _MAX_NAMED)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(x[::step], labels[::step])
-    if max(map(len, labels)) > _MAX_UPRIGHT or len(labels) > _MAX_LEVEL:
+    if _longest(axis) > _MAX_UPRIGHT or len(labels) > _MAX_LEVEL:
         for label in axes.get_xticklabels():
             label.set(rotation=45, ha='right', rotation_mode='anchor')
     axes.set(xlabel=axis.field, ylabel='validation accuracy')

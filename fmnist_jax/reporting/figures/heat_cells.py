@@ -59,7 +59,7 @@ def draw_cells(
     cells: Sequence[Sequence[GridPoint]],
     scale: Scale,
     winner: GridPoint | None,
-    font_size: float | None,
+    font_size: float | int | None,
 ) -> AxesImage:
     """Draws one heat map.
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -63,23 +64,22 @@ def heat_maps_figure(
     for number, (panel, place) in enumerate(zip(shown, grid.flat, strict=False)):
         font_size = 8 if is_numbered else None
         picture = draw_cells(place, panel.cells, scale, winner, font_size)
-        place.set_title(style.shorten(panel.title, 60), fontsize=9)
+        place.set_title(panel.title, fontsize=8)
         is_lowest = number + grid.shape[1] >= len(shown)
-        _name(place, axes, x=is_lowest, y=number % grid.shape[1] == 0)
-    for place in list(grid.flat)[len(shown) :]:
-        place.set_axis_off()
+        _name_values(place, axes, x=is_lowest, y=number % grid.shape[1] == 0)
+    for empty in list(grid.flat)[len(shown) :]:
+        empty.set_axis_off()
+    if len(shown) == 1:
+        grid[0, 0].set_ylabel(axes[0].field)
+    else:
+        # A panel may be lower than the name is long.
+        figure.supylabel(axes[0].field, fontsize=10)
     if any(point.mean is not None for point in cells):
         extend = 'min' if scale.is_cut else 'neither'
         bar = figure.colorbar(picture, ax=grid, extend=extend, aspect=30)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
         bar.outline.set_visible(False)
-    if handles := legend(cells, winner):
-        figure.legend(
-            handles=handles,
-            loc='outside lower center',
-            fontsize=9,
-            ncols=int(figure.get_figwidth() / _LEGEND_ENTRY),
-        )
+    _add_legend(figure, legend(cells, winner))
     if len(shown) < len(panels):
         figure.suptitle(
             f'of {len(panels)} panels, the {len(shown)} with the best points'
@@ -97,8 +97,9 @@ def _panels(axes: Sequence[Axis], points: Sequence[GridPoint]) -> list[_Panel]:
     rows, columns, *others = axes
     return [
         _Panel(
-            describe(
-                {axis.field: x for axis, x in zip(others, values, strict=True)}, others
+            '\n'.join(
+                describe({axis.field: value}, others)
+                for axis, value in zip(others, values, strict=True)
             ),
             [
                 [
@@ -132,16 +133,26 @@ def _new_sheet(
         lines = max(len(words(point)) for panel in panels for point in panel.points)
         cell_width, cell_height = _CELL_WIDTH, (lines + 1) * _LINE
     width, height = columns * cell_width, rows * cell_height
-    beside = min(
-        math.ceil(math.sqrt(len(panels))), max(1, int(_MAX_WIDTH / (width + 0.2)))
-    )
+    beside = len(panels) if len(panels) <= 4 else math.ceil(math.sqrt(len(panels)))
+    beside = min(beside, max(1, int(_MAX_WIDTH / (width + 0.2))))
     below = math.ceil(len(panels) / beside)
     row_label, column_label = (_longest(axis) * _CHARACTER for axis in axes[:2])
+    title = 0.2 + len(axes[2:]) * _LINE
     figure = style.new_figure(
         max(4.5, beside * (width + 0.2) + row_label + 1.5),
-        below * (height + 0.4) + column_label + 1.2,
+        below * (height + title) + column_label + 1.4,
     )
     return figure, figure.subplots(below, beside, squeeze=False)
+
+
+def _add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc='outside lower center',
+            fontsize=9,
+            ncols=int(figure.get_figwidth() / _LEGEND_ENTRY),
+        )
 
 
 def _longest(axis: Axis) -> int:
@@ -149,17 +160,17 @@ def _longest(axis: Axis) -> int:
     return max(map(len, value_labels(axis).values()))
 
 
-def _name(place: Axes, axes: Sequence[Axis], *, x: bool, y: bool) -> None:
-    """Names rows and columns, where nothing below or to the left does."""
+def _name_values(place: Axes, axes: Sequence[Axis], *, x: bool, y: bool) -> None:
+    """Names columns (x) and rows (y), where no panel below or on the left does."""
     for axis, ticks, is_named in ((axes[1], place.xaxis, x), (axes[0], place.yaxis, y)):
         labels = list(value_labels(axis).values())
         step = math.ceil(len(labels) / _MAX_TICKS)
         ticks.set_ticks(range(0, len(labels), step), labels[::step])
         ticks.set_tick_params(length=0, labelsize=8 if step == 1 else 6)
-        if is_named:
-            ticks.set_label_text(axis.field)
-        else:
+        if not is_named:
             ticks.set_ticklabels([])
+    if x:
+        place.set_xlabel(axes[1].field)
     if _longest(axes[1]) > _MAX_UPRIGHT:
         for label in place.get_xticklabels():
             label.set(rotation=45, ha='right', rotation_mode='anchor')

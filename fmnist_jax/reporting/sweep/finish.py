@@ -7,7 +7,7 @@ from etils import epath
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.grid import Axis
 from fmnist_jax.reporting import console
-from fmnist_jax.reporting.sweep.commands import command
+from fmnist_jax.reporting.commands import command
 from fmnist_jax.reporting.sweep.labels import describe
 from fmnist_jax.reporting.sweep.outcomes import Outcome
 from fmnist_jax.reporting.sweep.points import GridPoint, find_winner, group, ties
@@ -73,7 +73,7 @@ def _sentences(axes: Sequence[Axis], points: Sequence[GridPoint]) -> Iterator[st
     if diverged:
         yield (
             f'{len(diverged)} of {sum(len(p.outcomes) for p in points)} runs have '
-            'diverged; where fewer have, a row comes first.'
+            'diverged; the points where fewer did come first.'
         )
     for outcome in diverged[:_MAX_NAMED]:
         yield f'diverged: {outcome.workdir}: {outcome.error or "no reason is known"}'

@@ -6,7 +6,7 @@ import time
 
 from tqdm import tqdm
 
-from fmnist_jax.reporting.console import log
+from fmnist_jax.reporting.console import EpochReport, log
 from fmnist_jax.reporting.units import duration
 
 
@@ -79,7 +79,7 @@ class SweepProgress:
             self._bar.close()
 
 
-class EpochShare:
+class EpochShare(EpochReport):
     """An epoch's part in the progress of a sweep; as `console.ProgressReport`."""
 
     def __init__(self, progress: SweepProgress, done: int):

@@ -9,10 +9,14 @@ from fmnist_jax.reporting.sweep.outcomes import Outcome
 from fmnist_jax.reporting.sweep.points import GridPoint, rank
 
 _ACCURACY = 'val. acc. %'
+# Of more points, the best are shown.
+MAX_ROWS = 60
 
 
 def to_text(axes: Sequence[Axis], points: Sequence[GridPoint]) -> str:
     """The table for a terminal; without axes, a row a seed.
+
+    Of many points the best are shown, and how many there are.
 
     Args:
       axes: of the grid.
@@ -25,19 +29,23 @@ def to_text(axes: Sequence[Axis], points: Sequence[GridPoint]) -> str:
     shorts = short_names([axis.field for axis in axes])
     header = [*shorts.values(), _ACCURACY, 'seeds']
     labels = {axis.field: value_labels(axis) for axis in axes}
+    shown = rank(points)[:MAX_ROWS]
     rows = [
         [
             *(labels[field][canonical(point.overrides[field])] for field in labels),
             accuracy(point),
             len(point.accuracies),
         ]
-        for point in rank(points)
+        for point in shown
     ]
     if any(point.num_diverged for point in points):
         header.append('diverged')
-        for row, point in zip(rows, rank(points), strict=True):
+        for row, point in zip(rows, shown, strict=True):
             row.append(point.num_diverged or text.MISSING)
-    return console.table(rows, header)
+    table = console.table(rows, header)
+    if len(shown) < len(points):
+        table += f'\n… and {len(points) - len(shown):,} further points'
+    return table
 
 
 def accuracy(point: GridPoint) -> str:

@@ -1,18 +1,27 @@
 """Keeps the small files of finished runs: python -m results.keep --to=GROUP WORKDIR...
 
 Copies `config.json`, `provenance.json`, `metrics.jsonl`, `startup.json` and
-`eval/SPLIT/metrics.json` of each work folder to `results/runs/GROUP/NAME`, where the
-tables are made from them (`python -m results.tables`). `--figures` copies the figures
-of `eval/SPLIT/` as well, for pages that show them.
+`eval/SPLIT/metrics.json` of each work folder to `results/runs/GROUP/NAME`, and what
+else some runs have, where the tables are made from them (`python -m results.tables`).
+`--figures` copies the figures of `eval/SPLIT/` as well, for pages that show them.
 """
 
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 RUNS = Path(__file__).parent / 'runs'
 FILES = ('config.json', 'provenance.json', 'metrics.jsonl', 'startup.json')
+# Says that training diverged, and how; see results/reproduce.py.
+DIVERGENCE = 'divergence.json'
+LR_RANGE_TEST = 'lr_range_test.json'
+# See results/batch_statistics.py.
+BATCH_STATISTICS = 'batch_statistics.json'
+# How images were altered before training; see fmnist_jax/data/altered.py.
+AUGMENTATION = 'augmentation.json'
+OTHERS = (DIVERGENCE, LR_RANGE_TEST, BATCH_STATISTICS, AUGMENTATION)
 
 
 def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
@@ -20,7 +29,7 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
 
     Args:
       workdir: of the run.
-      folder: to copy to.
+      folder: to copy to; replaced, if it is there.
       figures: whether to copy the figures of evaluations, too.
 
     Raises:
@@ -28,11 +37,26 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
     """
     patterns = ('eval/*/metrics.json', *(['eval/*/*.png'] if figures else []))
     found = [path for pattern in patterns for path in workdir.glob(pattern)]
-    evaluations = [path.relative_to(workdir) for path in found]
-    for name in (*FILES, *evaluations):
-        target = folder / name
+    names = [*_required(workdir), *(path.relative_to(workdir) for path in found)]
+    names += [name for name in OTHERS if (workdir / name).exists()]
+    # A kill leaves a whole copy or none.
+    partial = folder.with_name(f'.{folder.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    for name in names:
+        target = partial / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(workdir / name, target)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def _required(workdir: Path) -> Sequence[str]:
+    """What a run of its kind must have left."""
+    if (workdir / LR_RANGE_TEST).exists():
+        return ('config.json', 'provenance.json')
+    if (workdir / DIVERGENCE).exists():
+        return ('config.json', 'provenance.json', 'metrics.jsonl')
+    return FILES
 
 
 def main() -> None:
@@ -45,7 +69,7 @@ def main() -> None:
     for workdir in arguments.workdirs:
         if not (workdir / 'metrics.jsonl').exists():
             sys.exit(f'error: {workdir} is not the work folder of a run')
-        folder = RUNS / arguments.to / workdir.name
+        folder = RUNS / arguments.to / workdir.resolve().name
         keep(workdir, folder, figures=arguments.figures)
         print(folder)
 

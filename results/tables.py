@@ -3,8 +3,10 @@
 What stands between `<!-- table: KIND GROUP -->` and `<!-- end of table -->` in a page,
 and after `Measured (results/runs/GROUP):` in a config's docstring, is made from the
 small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kinds `peers`
-and `waits` is a file that `benchmarks.peers` or `benchmarks.runs` wrote. `--check`
-writes nothing and fails if a file is not what it would be.
+and `waits` is a file that `benchmarks.peers` or `benchmarks.runs` wrote; that of
+`reproduction` is a project of `results/recipes.py`, as NAME is a config of its recipes
+in `Published, and here (NAME in results/reproduction.md):`. `--check` writes nothing
+and fails if a file is not what it would be.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from fmnist_jax.reporting.comparison.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import config_value, markdown_table, spread
 from fmnist_jax.reporting.units import duration
+from results import reproduction
 
 ROOT = Path(__file__).parent.parent
 PAGES = ('README.md', 'results/*.md')
@@ -31,6 +34,11 @@ _TABLE = re.compile(
 )
 _CLAIM = re.compile(
     r'(Measured \(results/runs/(?P<group>[^)\s]+)\):\n).*?(?=\n\n|\n?""")', re.S
+)
+_REPRODUCED = re.compile(
+    r'(Published, and here \((?P<config>\w+) in results/reproduction\.md\):\n)'
+    r'.*?(?=\n\n|\n?""")',
+    re.S,
 )
 
 
@@ -168,6 +176,7 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'trials': (read_group, trials_table),
         'peers': (read_report, peers_table),
         'waits': (read_report, waits_table),
+        'reproduction': (reproduction.read_project, reproduction.project_table),
     }
 )
 
@@ -203,6 +212,12 @@ def render(text: str, runs: Path) -> str:
         made = claim(read_group(runs, match['group']))
         return f'{match[1]}{textwrap.fill(made, 88)}'
 
+    def reproduced(match: re.Match) -> str:
+        sentences = reproduction.claims(runs, match['config'])
+        lines = (textwrap.fill(f'- {s}', 88, subsequent_indent='  ') for s in sentences)
+        return match[1] + '\n'.join(lines)
+
+    text = _REPRODUCED.sub(reproduced, text)
     return _CLAIM.sub(sentence, _TABLE.sub(table, text))
 
 
@@ -220,7 +235,10 @@ def main() -> None:
     stale = []
     for path in files(ROOT):
         text = path.read_text()
-        made = render(text, ROOT / 'results' / 'runs')
+        try:
+            made = render(text, ROOT / 'results' / 'runs')
+        except reproduction.UnexplainedError as error:
+            sys.exit(f'error: {error}')
         if made != text:
             stale.append(str(path.relative_to(ROOT)))
             if not check:

@@ -14,7 +14,6 @@ from fmnist_jax.grid import Member, make_members, parse_grid
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.sweep.finish import finish
 from fmnist_jax.reporting.sweep.outcomes import Outcome
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import (
     checks,
     hyperparameters,
@@ -22,6 +21,7 @@ from fmnist_jax.training import (
     provenance,
     trial,
 )
+from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.jobs import Job
 from fmnist_jax.training.mapping import MAPPINGS

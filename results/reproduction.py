@@ -1,0 +1,228 @@
+"""Published figures beside ours: tables and sentences made of kept runs.
+
+`python -m results.tables` puts them into results/reproduction.md and the docstrings of
+configs/seeds/.
+"""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from fmnist_jax.reporting.text import MISSING, markdown_table, spread
+from fmnist_jax.reporting.units import duration
+from results.figures import figures, read_recipe
+from results.recipes import RECIPES, Reading, Recipe
+
+# In the order of the columns: what a table calls a metric, its digits and its unit.
+METRICS: Mapping[str, tuple[str, int, str]] = MappingProxyType(
+    {
+        'train_loss': ('train loss', 4, ''),
+        'train_accuracy': ('train accuracy', 2, ' %'),
+        'validation_accuracy': ('validation accuracy', 2, ' %'),
+        'test_loss': ('test loss', 4, ''),
+        'test_accuracy': ('test accuracy', 2, ' %'),
+        'shirt_f1': ('F1 of Shirt', 2, ' %'),
+        'learning_rate': ('learning rate', 5, ''),
+    }
+)
+
+
+class UnexplainedError(Exception):
+    """A published figure and ours differ by more than chance, and nothing says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A reading of a recipe's runs beside what was published.
+
+    Attributes:
+      recipe: of the runs.
+      reading: of them.
+      values: by metric, those of the runs that did not diverge.
+      num_kept: how many runs there are.
+      num_diverged: how many of them diverged.
+      seconds: of training, the runs' mean; None where that is not known.
+    """
+
+    recipe: Recipe
+    reading: Reading
+    values: Mapping[str, Sequence[float]]
+    num_kept: int
+    num_diverged: int
+    seconds: float | None
+
+    @property
+    def title(self) -> str:
+        """What the tables call it."""
+        return ', '.join(filter(None, (self.recipe.title, self.reading.title)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all runs of the recipe are there."""
+        return self.num_kept == self.recipe.num_seeds
+
+    def limit(self, metric: str) -> float | None:
+        """How far a further run may be from the mean: 2·s·√(1 + 1/n).
+
+        s is the runs' standard deviation (n - 1). None if there is no spread to go by,
+        of fewer than two runs.
+        """
+        values = self.values.get(metric, ())
+        if len(values) < 2:
+            return None
+        return 2 * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
+
+    @property
+    def beyond(self) -> list[str]:
+        """The metrics whose published figure is farther from our mean than `limit`.
+
+        None before all runs of the recipe are there.
+        """
+        if not self.is_complete:
+            return []
+        return [
+            metric
+            for metric, published in self.reading.published.items()
+            if (limit := self.limit(metric)) is not None
+            and abs(statistics.mean(self.values[metric]) - published) > limit
+        ]
+
+
+def compare(runs: Path, recipe: Recipe) -> list[Comparison]:
+    """All readings of a recipe's kept runs."""
+    kept = read_recipe(runs, recipe)
+    finished = [one for one in kept if not one.diverged]
+    seconds = [one.run.seconds for one in finished if one.run]
+    comparisons = []
+    for reading in recipe.readings:
+        found = [figures(one, reading) for one in finished]
+        comparisons.append(
+            Comparison(
+                recipe,
+                reading,
+                {
+                    metric: [values[metric] for values in found]
+                    for metric in (found[0] if found else ())
+                },
+                len(kept),
+                len(kept) - len(finished),
+                statistics.mean(seconds) if seconds else None,
+            )
+        )
+    return comparisons
+
+
+def read_project(runs: Path, project: str) -> list[Comparison]:
+    """All readings of a project's recipes."""
+    recipes = [recipe for recipe in RECIPES if recipe.project == project]
+    return [one for recipe in recipes for one in compare(runs, recipe)]
+
+
+def project_table(comparisons: Sequence[Comparison]) -> str:
+    """Published figures and ours, a line each; then a line for each difference.
+
+    Raises:
+      UnexplainedError: nothing explains a difference.
+    """
+    shown = {m for c in comparisons for m in (*c.reading.published, *c.values)}
+    metrics = [metric for metric in METRICS if metric in shown]
+    names = (METRICS[metric][0] for metric in metrics)
+    rows = []
+    for comparison in comparisons:
+        published = comparison.reading.published
+        if published:
+            cells = [_published(published, metric) for metric in metrics]
+            rows.append([comparison.title, 'published', *cells, '', ''])
+        cells = [_ours(comparison, metric) for metric in metrics]
+        title = '' if published else comparison.title
+        rows.append([title, 'here', *cells, *_runs_and_time(comparison)])
+    header = ('run', '', *names, 'runs', 'time of a run')
+    return f'{markdown_table(header, rows)}\n{_differences(comparisons)}'
+
+
+def _published(published: Mapping[str, float], metric: str) -> str:
+    if metric not in published:
+        return ''
+    _, digits, unit = METRICS[metric]
+    text = f'{published[metric]:.{digits}f}'
+    # Some losses are known to three digits.
+    return (text.removesuffix('0') if digits > 2 else text) + unit
+
+
+def _ours(comparison: Comparison, metric: str) -> str:
+    if not comparison.values:
+        return MISSING if metric in comparison.reading.published else ''
+    if metric not in comparison.values:
+        return ''
+    _, digits, unit = METRICS[metric]
+    text = f'{spread(comparison.values[metric], digits)}{unit}'
+    return f'**{text}**' if metric in comparison.beyond else text
+
+
+def _runs_and_time(comparison: Comparison) -> tuple[str, str]:
+    recipe, num_kept = comparison.recipe, comparison.num_kept
+    if recipe.not_run and not num_kept:
+        return f'not measured: {recipe.not_run}', ''
+    if not num_kept:
+        return 'not measured yet', ''
+    number = str(num_kept)
+    if not comparison.is_complete:
+        number += f' of {recipe.num_seeds} so far'
+    if comparison.num_diverged:
+        number += f', {comparison.num_diverged} diverged'
+    seconds = comparison.seconds
+    return number, '' if seconds is None else duration(seconds)
+
+
+def _differences(comparisons: Sequence[Comparison]) -> str:
+    lines = [_difference(c, metric) for c in comparisons for metric in c.beyond]
+    judged = [
+        metric
+        for c in comparisons
+        if c.is_complete
+        for metric in c.reading.published
+        if c.limit(metric) is not None
+    ]
+    if not judged:
+        return 'No row with published figures is complete yet.\n'
+    text = f'Published figures beyond ours ± 2·s·√(1 + 1/n): {len(lines)} of '
+    text += f'{len(judged)}{":" if lines else "."}\n'
+    return text + ('\n' + '\n'.join(lines) + '\n' if lines else '')
+
+
+def _difference(comparison: Comparison, metric: str) -> str:
+    reading, (name, digits, unit) = comparison.reading, METRICS[metric]
+    if metric not in reading.explanations:
+        raise UnexplainedError(
+            f'{comparison.recipe.name} ({comparison.title}): {name} was published as '
+            f'{_published(reading.published, metric)} and is '
+            f'{spread(comparison.values[metric], digits)}{unit} here; find out why, '
+            'and say so in `explanations` of that reading in results/recipes.py'
+        )
+    return (
+        f'- {comparison.title}: {name} {_published(reading.published, metric)} '
+        f'published, {spread(comparison.values[metric], digits)}{unit} here, limit '
+        f'± {comparison.limit(metric):.{digits}f}. {reading.explanations[metric]}'
+    )
+
+
+def claims(runs: Path, config_name: str) -> list[str]:
+    """What the docstring of a config says of its recipes: a sentence for each."""
+    recipes = [recipe for recipe in RECIPES if recipe.config_name == config_name]
+    sentences = []
+    for comparison in (one for recipe in recipes for one in compare(runs, recipe)):
+        if 'test_accuracy' not in comparison.reading.published:
+            continue
+        published = _published(comparison.reading.published, 'test_accuracy')
+        ours = 'not measured yet'
+        if comparison.recipe.not_run:
+            ours = f'not measured: {comparison.recipe.not_run}'
+        if comparison.num_kept:
+            ours = f'all {comparison.num_kept} runs diverged'
+        if values := comparison.values.get('test_accuracy'):
+            ours = f'here {spread(values, 2)} % (n = {len(values)})'
+        sentences.append(f'{comparison.title}: test accuracy {published}, {ours}.')
+    return sentences

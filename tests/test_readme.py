@@ -11,7 +11,7 @@ from fmnist_jax.models import MODELS
 from fmnist_jax.training.evaluation import evaluate
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT
-from tests.test_models import PARAMETERS
+from tests.reference_models import PARAMETERS
 
 README = (ROOT / 'README.md').read_text()
 

@@ -213,6 +213,13 @@ def test_a_folder_of_another_sweep_is_refused(config, tmp_path):
         sweep(config, ['optimizer.learning_rate=0.01'], 1, tmp_path)
 
 
+def test_the_folder_of_a_single_run_is_refused(config, finished_run):
+    before = files(finished_run)
+    with pytest.raises(UserError, match='the work folder of a single run'):
+        sweep(config, ['optimizer.learning_rate=0.01'], 1, finished_run)
+    assert files(finished_run) == before
+
+
 def test_models_can_be_swept_over(config, tmp_path):
     config.num_epochs = 1
     outcomes = sweep(config, ['model.name=linear,tinyvgg'], 1, tmp_path)

@@ -57,6 +57,11 @@ def sweep(
     members = make_members(config, axes, num_seeds, _check)
     folder = epath.Path(workdir).expanduser()
     workdir_lib.check(folder)
+    if (folder / workdir_lib.CONFIG).exists():
+        raise UserError(
+            f'{folder} is the work folder of a single run; choose another --workdir '
+            'for the sweep'
+        )
     _configure_jax(members)
     experiments = _build(members)
     for member, experiment in zip(members, experiments, strict=True):

@@ -37,6 +37,8 @@ def _explain(error: Exception) -> str:
     """What is wrong with the flags or the config file, in one line."""
     causes = list(_causes(error))
     for cause in causes:
+        if isinstance(cause, UserError):
+            return one_line(cause)
         if place := _place_in_config_file(cause):
             return f'{place}: {type(cause).__name__}: {one_line(_inner(cause))}'
     if isinstance(error, flags.Error):
@@ -49,6 +51,8 @@ def _explain(error: Exception) -> str:
         return (
             f'unknown config field: {one_line(_inner(error))} (see configs/default.py)'
         )
+    if 'get_config() takes 0 positional arguments' in one_line(_inner(error)):
+        return 'the config file has no variants: name it without the colon'
     return f'config: {one_line(_inner(error))}'
 
 

@@ -12,8 +12,8 @@ _CONFIG = config_flags.DEFINE_config_file('config', None, 'The config file.')
 _WORKDIR = flags.DEFINE_string(
     'workdir',
     None,
-    'Where everything is written; default: runs/ plus the name of the config file, and '
-    'a hash of the --config.… overrides if there are any.',
+    'Where everything is written; default: runs/ plus the name of the config file and '
+    'its variant, and a hash of the --config.… overrides if there are any.',
 )
 _PROFILE = flags.DEFINE_bool(
     'profile',

@@ -16,6 +16,7 @@ RUNS = Path(__file__).parent / 'runs'
 FILES = ('config.json', 'provenance.json', 'metrics.jsonl', 'startup.json')
 # Says that training diverged, and how; see results/reproduce.py.
 DIVERGENCE = 'divergence.json'
+# All that a learning-rate range test leaves: config and provenance are in it.
 LR_RANGE_TEST = 'lr_range_test.json'
 # See results/batch_statistics.py.
 BATCH_STATISTICS = 'batch_statistics.json'
@@ -53,7 +54,7 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
 def _required(workdir: Path) -> Sequence[str]:
     """What a run of its kind must have left."""
     if (workdir / LR_RANGE_TEST).exists():
-        return ('config.json', 'provenance.json')
+        return ()
     if (workdir / DIVERGENCE).exists():
         return ('config.json', 'provenance.json', 'metrics.jsonl')
     return FILES

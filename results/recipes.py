@@ -297,7 +297,7 @@ _S3 = (
         'arch1', _figures(0.2201, 91.81, 0.2179, 91.82, validation_accuracy=92.93), 5
     ),
     *_s3_augmented(
-        'arch2', _figures(0.2107, 92.19, 0.2213, 91.78, validation_accuracy=93.08), 3
+        'arch2', _figures(0.2107, 92.19, 0.2213, 91.78, validation_accuracy=93.08), 5
     ),
     *_s3_augmented(
         'vgg_like', _figures(0.1367, 94.96, 0.1823, 93.54, validation_accuracy=94.85), 3

@@ -116,10 +116,10 @@ def summary(recipes: Sequence[Recipe], runs: Path) -> str:
             for seed in range(recipe.num_seeds)
             if not kept_folder(recipe, seed, runs).exists()
         ]
-        mean = duration(sum(seconds) / len(seconds)) if seconds else ''
+        fastest = duration(min(seconds)) if seconds else ''
         number = f'{len(kept)} of {recipe.num_seeds}'
-        rows.append((recipe.name, recipe.project, number, ' '.join(missing), mean))
-    return table(rows, ('row', 'project', 'kept', 'missing seeds', 'time of a run'))
+        rows.append((recipe.name, recipe.project, number, ' '.join(missing), fastest))
+    return table(rows, ('row', 'project', 'kept', 'missing seeds', 'fastest'))
 
 
 def run(recipes: Sequence[Recipe], workdir: Path, runs: Path) -> list[str]:
@@ -265,13 +265,21 @@ def _is_clean() -> bool:
     """Whether the checkout is as it was committed."""
     from fmnist_jax.training.provenance import git_commit  # noqa: PLC0415 - loads JAX
 
-    commit = git_commit()
-    return commit is not None and not commit.endswith('-dirty')
+    return _is_clean_commit(git_commit())
 
 
 def _was_clean(folder: Path) -> bool:
     """Likewise, when a run was started."""
-    commit = json.loads((folder / 'provenance.json').read_text())['git_commit']
+    path = folder / 'provenance.json'
+    if path.exists():
+        provenance = json.loads(path.read_text())
+    else:
+        content = (folder / keep.LR_RANGE_TEST).read_text()
+        provenance = json.loads(content)['provenance']
+    return _is_clean_commit(provenance['git_commit'])
+
+
+def _is_clean_commit(commit: str | None) -> bool:
     return commit is not None and not commit.endswith('-dirty')
 
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from fmnist_jax.reporting.text import MISSING, markdown_table, spread
 from fmnist_jax.reporting.units import duration
 from results.figures import figures, read_recipe
-from results.recipes import RECIPES, Reading, Recipe
+from results.recipes import PROJECTS, RECIPES, Reading, Recipe
 
 # In the order of the columns: what a table calls a metric, its digits and its unit.
 METRICS: Mapping[str, tuple[str, int, str]] = MappingProxyType(
@@ -28,6 +28,8 @@ METRICS: Mapping[str, tuple[str, int, str]] = MappingProxyType(
         'learning_rate': ('learning rate', 5, ''),
     }
 )
+# A training accuracy below is that of guessing one of ten classes; in per cent.
+_CHANCE = 12.0
 
 
 class UnexplainedError(Exception):
@@ -44,7 +46,7 @@ class Comparison:
       values: by metric, those of the runs that did not diverge.
       num_kept: how many runs there are.
       num_diverged: how many of them diverged.
-      seconds: of training, the runs' mean; None where that is not known.
+      seconds: of training, of the fastest run; None where that is not known.
     """
 
     recipe: Recipe
@@ -58,6 +60,12 @@ class Comparison:
     def title(self) -> str:
         """What the tables call it."""
         return ', '.join(filter(None, (self.recipe.title, self.reading.title)))
+
+    @property
+    def num_at_chance(self) -> int:
+        """How many runs have learned nothing, to tell one class of ten from others."""
+        accuracies = self.values.get('train_accuracy', ())
+        return sum(accuracy < _CHANCE for accuracy in accuracies)
 
     @property
     def is_complete(self) -> bool:
@@ -76,18 +84,23 @@ class Comparison:
         return 2 * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
 
     @property
-    def beyond(self) -> list[str]:
-        """The metrics whose published figure is farther from our mean than `limit`.
+    def judged(self) -> list[str]:
+        """The metrics whose published figures are compared with ours.
 
         None before all runs of the recipe are there.
         """
-        if not self.is_complete:
-            return []
+        published = self.reading.published if self.is_complete else ()
+        return [metric for metric in published if self.limit(metric) is not None]
+
+    @property
+    def beyond(self) -> list[str]:
+        """Those of them that are farther from our mean than `limit`."""
+        published = self.reading.published
         return [
             metric
-            for metric, published in self.reading.published.items()
-            if (limit := self.limit(metric)) is not None
-            and abs(statistics.mean(self.values[metric]) - published) > limit
+            for metric in self.judged
+            if abs(statistics.mean(self.values[metric]) - published[metric])
+            > self.limit(metric)
         ]
 
 
@@ -109,7 +122,7 @@ def compare(runs: Path, recipe: Recipe) -> list[Comparison]:
                 },
                 len(kept),
                 len(kept) - len(finished),
-                statistics.mean(seconds) if seconds else None,
+                min(seconds, default=None),
             )
         )
     return comparisons
@@ -119,6 +132,31 @@ def read_project(runs: Path, project: str) -> list[Comparison]:
     """All readings of a project's recipes."""
     recipes = [recipe for recipe in RECIPES if recipe.project == project]
     return [one for recipe in recipes for one in compare(runs, recipe)]
+
+
+def read_all(runs: Path, projects: str) -> list[list[Comparison]]:
+    """All readings of each project; `projects` is `all`."""
+    del projects
+    return [read_project(runs, project) for project in PROJECTS]
+
+
+def agreement_table(projects: Sequence[Sequence[Comparison]]) -> str:
+    """A line for each project: how many of its figures agree with ours."""
+    rows = []
+    for comparisons in projects:
+        recipes = {c.recipe.name: c for c in comparisons}.values()
+        complete = sum(c.is_complete for c in recipes)
+        rows.append(
+            (
+                comparisons[0].recipe.project,
+                f'{complete} of {len(recipes)}',
+                sum(c.num_kept for c in recipes),
+                sum(len(c.judged) for c in comparisons),
+                sum(len(c.beyond) for c in comparisons),
+            )
+        )
+    header = ('', 'rows measured', 'runs', 'published figures', 'of them beyond')
+    return markdown_table(header, rows)
 
 
 def project_table(comparisons: Sequence[Comparison]) -> str:
@@ -139,7 +177,7 @@ def project_table(comparisons: Sequence[Comparison]) -> str:
         cells = [_ours(comparison, metric) for metric in metrics]
         title = '' if published else comparison.title
         rows.append([title, 'here', *cells, *_runs_and_time(comparison)])
-    header = ('run', '', *names, 'runs', 'time of a run')
+    header = ('run', '', *names, 'runs', 'fastest')
     return f'{markdown_table(header, rows)}\n{_differences(comparisons)}'
 
 
@@ -173,23 +211,21 @@ def _runs_and_time(comparison: Comparison) -> tuple[str, str]:
         number += f' of {recipe.num_seeds} so far'
     if comparison.num_diverged:
         number += f', {comparison.num_diverged} diverged'
+    if comparison.num_at_chance:
+        number += f', {comparison.num_at_chance} at chance'
+    if comparison.is_complete and num_kept == 1:
+        number += ': no spread to judge by'
     seconds = comparison.seconds
     return number, '' if seconds is None else duration(seconds)
 
 
 def _differences(comparisons: Sequence[Comparison]) -> str:
     lines = [_difference(c, metric) for c in comparisons for metric in c.beyond]
-    judged = [
-        metric
-        for c in comparisons
-        if c.is_complete
-        for metric in c.reading.published
-        if c.limit(metric) is not None
-    ]
+    judged = sum(len(c.judged) for c in comparisons)
     if not judged:
         return 'No row with published figures is complete yet.\n'
     text = f'Published figures beyond ours ± 2·s·√(1 + 1/n): {len(lines)} of '
-    text += f'{len(judged)}{":" if lines else "."}\n'
+    text += f'{judged}{":" if lines else "."}\n'
     return text + ('\n' + '\n'.join(lines) + '\n' if lines else '')
 
 

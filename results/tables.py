@@ -176,6 +176,7 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'trials': (read_group, trials_table),
         'peers': (read_report, peers_table),
         'waits': (read_report, waits_table),
+        'agreement': (reproduction.read_all, reproduction.agreement_table),
         'reproduction': (reproduction.read_project, reproduction.project_table),
     }
 )

@@ -16,7 +16,12 @@ from results import keep, tables
 from tests.conftest import ROOT
 
 RUNS = ROOT / 'results' / 'runs'
-RUN_FOLDERS = sorted(path.parent for path in RUNS.rglob('config.json'))
+RUN_FOLDERS = sorted(
+    path.parent
+    for path in RUNS.rglob('config.json')
+    # One that is being copied.
+    if not path.parent.name.startswith('.')
+)
 FILES = tables.files(ROOT)
 
 
@@ -50,7 +55,11 @@ def test_a_kept_run_is_whole(folder):
     lines = [json.loads(x) for x in (folder / 'metrics.jsonl').read_text().splitlines()]
     config = json.loads((folder / 'config.json').read_text())
     epochs = [x['epoch'] for x in lines if x['split'] == 'validation']
-    assert epochs == list(range(1, config['num_epochs'] + 1))
+    last = config['num_epochs']
+    if (folder / keep.DIVERGENCE).exists():
+        message = json.loads((folder / keep.DIVERGENCE).read_text())['message']
+        last = int(re.search(r'\(epoch (\d+)\)', message)[1]) - 1
+    assert epochs == list(range(1, last + 1))
     provenance = json.loads((folder / 'provenance.json').read_text())
     assert re.fullmatch('[0-9a-f]{40}', provenance['git_commit'])
 
@@ -119,6 +128,33 @@ def test_the_small_files_of_a_run_are_kept(tmp_path):
     assert kept == {
         p.relative_to(source): p.read_bytes() for p in source.rglob('*') if p.is_file()
     }
+
+
+def test_a_run_is_kept_whole_or_not_at_all(tmp_path):
+    workdir, kept = tmp_path / 'run', tmp_path / 'group' / 'run'
+    shutil.copytree(RUNS / 'tinyvgg' / 'seed0', workdir)
+    keep.keep(workdir, kept)
+    before = {path.name for path in kept.iterdir()}
+    (workdir / 'startup.json').unlink()
+    with pytest.raises(FileNotFoundError):
+        keep.keep(workdir, kept)
+    assert {path.name for path in kept.iterdir()} == before
+    # One that diverged may have stopped before its first call was done.
+    (workdir / keep.DIVERGENCE).write_text('{"message": ""}')
+    shutil.rmtree(workdir / 'eval')
+    keep.keep(workdir, kept)
+    expected = before - {'startup.json', 'eval'} | {keep.DIVERGENCE}
+    assert {path.name for path in kept.iterdir()} == expected
+    assert [path.name for path in kept.parent.iterdir()] == ['run']
+
+
+def test_a_folder_without_a_name_is_kept_under_its_own(tmp_path, monkeypatch):
+    shutil.copytree(RUNS / 'tinyvgg' / 'seed0', tmp_path / 'run')
+    monkeypatch.chdir(tmp_path / 'run')
+    monkeypatch.setattr(keep, 'RUNS', tmp_path / 'runs')
+    monkeypatch.setattr(sys, 'argv', ['keep', '--to=group', '.'])
+    keep.main()
+    assert [path.name for path in (tmp_path / 'runs' / 'group').iterdir()] == ['run']
 
 
 def test_what_is_no_run_is_not_kept(tmp_path):

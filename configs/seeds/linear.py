@@ -5,7 +5,7 @@
 https://github.com/yikunsun/CNN_FashionMNIST. The test set chooses the best epoch.
 
 Published, and here (linear in results/reproduction.md):
-- linear: test accuracy 83.72 %, not measured yet.
+- linear: test accuracy 83.72 %, here 83.41 % (n = 1).
 """
 
 from ml_collections import ConfigDict

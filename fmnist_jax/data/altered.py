@@ -138,7 +138,7 @@ def _alter(
 
 def _positions(
     seed: int, order: str, versions: int, count: int
-) -> Int[np.ndarray, ' versions*count']:
+) -> Int[np.ndarray, ' examples']:
     """Where each example of the result lies in the versions, one after another."""
     if order == 'grouped':
         return np.arange(versions * count).reshape(versions, count).T.ravel()

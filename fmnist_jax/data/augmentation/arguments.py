@@ -6,7 +6,6 @@ raises `ValueError` with the end of a sentence that the argument's name begins.
 """
 
 import inspect
-import math
 import typing
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -16,35 +15,26 @@ from fmnist_jax.errors import UserError, unknown_name
 Reader = Callable[[Any], Any]
 
 
-def number(
-    least: float | int, most: float | int = math.inf, *, above: bool = False
-) -> Reader:
-    """Reads finite numbers from `least`, or above it, to `most`."""
-    low = f'above {least}' if above else f'of at least {least}'
-    high = '' if most == math.inf else f' and at most {most}'
+def number(least: float | int, most: float | int, *, above: bool = False) -> Reader:
+    """Reads numbers from `least`, or from above it, to `most`."""
+    start = f'above {least} and at most' if above else f'from {least} to'
 
     def read(value: Any) -> float:
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or not (least < value if above else least <= value)
-            or not value <= most
-            or math.isinf(value)
-        ):
-            raise ValueError(f'must be a number {low}{high}')
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        if not real or not least <= value <= most or (above and value == least):
+            raise ValueError(f'must be a number {start} {most}')
         return float(value)
 
     return read
 
 
-def integer(least: int, most: float | int = math.inf) -> Reader:
+def integer(least: int, most: int) -> Reader:
     """Reads whole numbers from `least` to `most`."""
-    high = '' if most == math.inf else f' and at most {most}'
 
     def read(value: Any) -> int:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole or not least <= value <= most:
-            raise ValueError(f'must be a whole number of at least {least}{high}')
+            raise ValueError(f'must be a whole number from {least} to {most}')
         return value
 
     return read
@@ -84,6 +74,8 @@ def optional(of: Reader) -> Reader:
 
 
 Probability = Annotated[float, number(0, 1)]
+# Up to the longest side that `pillow.affine` can compute with.
+Pixels = Annotated[int, integer(0, 32_767)]
 
 
 def read_arguments(

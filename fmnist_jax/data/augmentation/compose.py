@@ -1,48 +1,21 @@
 """Operations composed from the config, into one function of a batch."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32, Key, UInt8
+from jaxtyping import Array, Bool, Float32, Int32, Key, UInt8
 
-from fmnist_jax.data.augmentation import geometry, rand_augment
-from fmnist_jax.data.augmentation.arguments import read_arguments
+from fmnist_jax.data.augmentation.mixing import Mixable
+from fmnist_jax.data.augmentation.registry import Operation, make_operation
 from fmnist_jax.data.batches import Examples
-from fmnist_jax.errors import UserError, unknown_name
+from fmnist_jax.errors import UserError
 
 Augmentation = Callable[
     [Key[Array, ' b'], Examples, Int32[Array, ' b']],
-    tuple[UInt8[Array, 'b h w c'], Int32[Array, ' b'] | Float[Array, 'b classes']],
+    tuple[UInt8[Array, 'b h w c'], Int32[Array, ' b'] | Float32[Array, 'b classes']],
 ]
-
-
-class Operation(NamedTuple):
-    """What a name in the config stands for.
-
-    Attributes:
-      function: of (key, image) and keyword arguments, to an image.
-      check: what is wrong with its arguments taken together; None if nothing is.
-    """
-
-    function: Callable
-    check: Callable[[dict[str, Any]], str | None] = lambda arguments: None
-
-
-OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {
-        'horizontal_flip': Operation(geometry.horizontal_flip),
-        'pad_and_crop': Operation(geometry.pad_and_crop),
-        'translate': Operation(geometry.translate),
-        'rotate': Operation(geometry.rotate),
-        'rand_augment': Operation(
-            rand_augment.rand_augment, rand_augment.check_magnitude
-        ),
-    }
-)
 
 
 def make_augmentation(
@@ -59,41 +32,72 @@ def make_augmentation(
 
     Returns:
       A function of keys [b], the examples and indices [b] of them: images [b, h, w, c]
-      and their labels [b].
+      and their labels [b]; if an operation mixes examples, instead of labels each
+      class's share, float32 [b, num_classes].
 
     Raises:
       UserError: there is no such operation, or it takes no such argument or value, or
-        there is none to change copies by.
+        there is none to change copies with.
     """
     if augmented_copies and not config:
         raise UserError(
-            f'augmented_copies is {augmented_copies}, and augmentation is empty: name '
+            f'augmented_copies is {augmented_copies}, but augmentation is empty: name '
             'the operations that change the copies'
         )
-    operations = [_operation(dict(entry)) for entry in config]
+    operations = [make_operation(entry) for entry in config]
+    mixes = any(operation.mixes for operation in operations)
 
     def augment(keys, examples, indices):
+        def take(indices: Int32[Array, ' b']) -> Mixable:
+            labels = examples.labels[indices]
+            if mixes:
+                labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+            return Mixable(examples.images[indices], labels)
+
         num_examples = len(examples.labels)
-        sources = indices % num_examples if augmented_copies else indices
-        originals, labels = examples.images[sources], examples.labels[sources]
-        images = originals
-        for i, operation in enumerate(operations):
-            own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
-            images = jax.vmap(operation)(own, images)
+        batch = take(indices % num_examples if augmented_copies else indices)
+        changed = _apply(operations, keys, batch, take, num_examples)
         if augmented_copies:
-            copies = (indices >= num_examples)[:, None, None, None]
-            images = jnp.where(copies, images, originals)
-        return images, labels
+            changed = _choose(indices >= num_examples, changed, batch)
+        return tuple(changed)
 
     return augment
 
 
-def _operation(entry: dict[str, Any]) -> Callable:
-    name = entry.pop('name', None)
-    if name not in OPERATIONS:
-        raise unknown_name('augmentation', name, OPERATIONS)
-    operation = OPERATIONS[name]
-    arguments = read_arguments(name, operation.function, entry)
-    if problem := operation.check(arguments):
-        raise UserError(f'augmentation {name!r}: {problem}')
-    return functools.partial(operation.function, **arguments)
+def _apply(
+    operations: Sequence[Operation],
+    keys: Key[Array, ' b'],
+    batch: Mixable,
+    take: Callable[[Int32[Array, ' b']], Mixable],
+    num_examples: int,
+) -> Mixable:
+    """Changes a batch.
+
+    The partner of each example is drawn from all examples by the example's own key,
+    not from its batch, so that it does not depend on how a batch is spread over
+    devices. It has been through the operations before this one.
+    """
+    for i, operation in enumerate(operations):
+        own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
+        function = jax.vmap(operation.function)
+        if not operation.mixes:
+            batch = batch._replace(image=function(own, batch.image))
+            continue
+        mixing, drawing, changing = jax.vmap(jax.random.split, (0, None), 1)(own, 3)
+        partners = take(jax.vmap(_draw_index, (0, None))(drawing, num_examples))
+        partners = _apply(operations[:i], changing, partners, take, num_examples)
+        batch = function(mixing, batch, partners)
+    return batch
+
+
+def _draw_index(key: Key[Array, ''], num_examples: int) -> Int32[Array, '']:
+    return jax.random.randint(key, (), 0, num_examples, jnp.int32)
+
+
+def _choose(which: Bool[Array, ' b'], if_true: Mixable, if_false: Mixable) -> Mixable:
+    """Of each place in a batch one or the other."""
+
+    def choose(which: Bool[Array, ''], *both: Mixable) -> Mixable:
+        return jax.tree.map(lambda a, b: jnp.where(which, a, b), *both)
+
+    return jax.vmap(choose)(which, if_true, if_false)

@@ -8,6 +8,7 @@ from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from fmnist_jax.data.augmentation.arguments import (
+    Pixels,
     Probability,
     integer,
     number,
@@ -33,15 +34,15 @@ def pad_and_crop(
     key: Key[Array, ''],
     image: UInt8[Array, 'h w c'],
     *,
-    padding: Annotated[int, integer(0)] = 2,
+    padding: Pixels = 2,
 ) -> UInt8[Array, 'h w c']:
     """Pads each side with `padding` black pixels and cuts out a random window.
 
     He et al. (2016), https://arxiv.org/abs/1512.03385.
     """
     _check_within('pad_and_crop', 'padding', padding, image)
-    down, right = jax.random.randint(key, (2,), 0, 2 * padding + 1, jnp.int32) - padding
-    return shift_by(image, -down, -right, fill='black')
+    top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1, jnp.int32)
+    return shift_by(image, padding - top, padding - left)
 
 
 def translate(
@@ -49,7 +50,7 @@ def translate(
     image: UInt8[Array, 'h w c'],
     *,
     fraction: Annotated[float, number(0, 1)] = 0.1,
-    pixels: Annotated[int | None, optional(integer(0))] = None,
+    pixels: Annotated[int | None, optional(integer(0, 32_767))] = None,
     fill: Fill = 'black',
 ) -> UInt8[Array, 'h w c']:
     """Shifts down or up and right or left, by a whole number of pixels each.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32, Int32, UInt8
+from jaxtyping import Array, Bool, Float32, Int32, UInt8
 
 
 def fixed_point(matrix: Sequence[float]) -> Int32[np.ndarray, '6']:
@@ -42,34 +42,35 @@ def affine(
     rows = (matrix[3] * x + matrix[4] * y + matrix[5]) >> 16
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     places = jnp.where(inside, rows * width + columns, 0)
-    moved = image.reshape(height * width, channels)[places]
+    pixels = image.reshape(height * width, channels)
+    moved = pixels.at[places].get(mode='promise_in_bounds')
     return jnp.where(inside[..., None], moved, jnp.uint8(0))
 
 
-def blend_products(factor: float) -> Float32[np.ndarray, '511']:
-    """What `blend` adds, by difference from -255 to 255.
-
-    From a table, since a compiler may keep more digits of a product that it adds to
-    something than Pillow does.
-    """
-    return np.float32(factor) * np.arange(-255, 256, dtype=np.float32)
+def split_factor(factor: float) -> Float32[np.ndarray, '2']:
+    """A factor as `blend` takes it: the sum of its upper and its lower 12 bits."""
+    upper = (np.float32(factor).view(np.int32) & -(1 << 12)).view(np.float32)
+    return np.array([upper, np.float32(factor) - upper])
 
 
 def blend(
     degenerate: Int32[Array, '#h #w #c'],
     image: UInt8[Array, 'h w c'],
-    products: Float32[Array | np.ndarray, '511'],
+    factor: Float32[Array | np.ndarray, '2'],
 ) -> UInt8[Array, 'h w c']:
     """`Image.blend` of an `ImageEnhance` with its degenerate image.
 
     Args:
       degenerate: what a factor of 0 gives, 0 to 255.
       image: what a factor of 1 gives.
-      products: from `blend_products`.
+      factor: from `split_factor`.
     """
-    added = jnp.asarray(products)[image - degenerate + 255]
-    blended = degenerate.astype(jnp.float32) + added
-    return blended.clip(0, 255).astype(jnp.uint8)
+    degenerate = degenerate.astype(jnp.float32)
+    difference = image.astype(jnp.float32) - degenerate
+    # The product is rounded before it is added, as in Pillow, also by compilers that
+    # join a product and a sum to one: each of these two products is exact.
+    product = factor[0] * difference + factor[1] * difference
+    return (degenerate + product).clip(0, 255).astype(jnp.uint8)
 
 
 def grey(image: UInt8[Array, 'h w c']) -> Int32[Array, 'h w 1']:
@@ -100,11 +101,9 @@ def smooth(image: UInt8[Array, 'h w c']) -> Int32[Array, 'h w c']:
     return jnp.where(inner, (2 * total + 13) // 26, image)
 
 
-def posterize(
-    image: UInt8[Array, 'h w c'], bits: int | Int32[Array, '']
-) -> UInt8[Array, 'h w c']:
-    """`ImageOps.posterize`: the highest so many bits of each pixel."""
-    return image & jnp.asarray(256 - 2 ** (8 - bits)).astype(jnp.uint8)
+def posterize(image: UInt8[Array, 'h w c'], bits: int) -> UInt8[Array, 'h w c']:
+    """`ImageOps.posterize`: the highest so many bits of each pixel, 1 to 8."""
+    return image & np.uint8(256 - 2 ** (8 - bits))
 
 
 def solarize(image: UInt8[Array, 'h w c'], threshold: float) -> UInt8[Array, 'h w c']:
@@ -125,16 +124,30 @@ def autocontrast(image: UInt8[Array, 'h w c']) -> UInt8[Array, 'h w c']:
     return jnp.where(high > low, jnp.floor(scaled).astype(jnp.uint8), image)
 
 
-def equalize(image: UInt8[Array, 'h w c']) -> UInt8[Array, 'h w c']:
-    """`ImageOps.equalize`: each channel's histogram made as even as can be."""
-    return jax.vmap(_equalize_channel, in_axes=-1, out_axes=-1)(image)
+def equalize(
+    image: UInt8[Array, 'h w c'], when: Bool[Array, ''] | bool = True
+) -> UInt8[Array, 'h w c']:
+    """`ImageOps.equalize`: each channel's histogram made as even as can be.
+
+    Args:
+      image: to equalize.
+      when: or else to leave as it is, at the same cost.
+    """
+
+    def channel(pixels: UInt8[Array, 'h w']) -> UInt8[Array, 'h w']:
+        table = _equalizing_table(pixels, when)
+        return table.at[pixels.astype(jnp.int32)].get(mode='promise_in_bounds')
+
+    return jax.vmap(channel, in_axes=-1, out_axes=-1)(image)
 
 
-def _equalize_channel(channel: UInt8[Array, 'h w']) -> UInt8[Array, 'h w']:
-    counts = jnp.zeros(256, jnp.int32).at[channel].add(1)
-    darker = jnp.cumsum(counts) - counts
-    step = (channel.size - counts[channel.max()]) // 255
+def _equalizing_table(
+    pixels: UInt8[Array, 'h w'], when: Bool[Array, ''] | bool
+) -> UInt8[Array, '256']:
+    counts = jnp.zeros(256, jnp.int32).at[pixels].add(1)
+    darker = jnp.cumsum(counts, dtype=jnp.int32) - counts
+    step = (pixels.size - counts[pixels.max()]) // 255
     # Floats divide faster; with the half, exactly, for up to 2**22 pixels.
     quotients = (darker + step // 2).astype(jnp.float32) + 0.5
-    table = jnp.floor(quotients / jnp.maximum(step, 1)).clip(0, 255)
-    return jnp.where(step > 0, table.astype(jnp.uint8)[channel], channel)
+    table = jnp.floor(quotients / jnp.maximum(step, 1)).clip(0, 255).astype(jnp.uint8)
+    return jnp.where(when & (step > 0), table, jnp.arange(256, dtype=jnp.uint8))

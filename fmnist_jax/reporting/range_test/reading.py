@@ -1,4 +1,4 @@
-"""What a learning-rate range test says: smoothed losses, their end, a suggestion."""
+"""How a range test is read: what is smoothed, when it stops, what it suggests."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 # The share of a test's points over which losses are averaged, and the fewest points.
 _WINDOW = 1 / 40
-_LEAST_WINDOW = 2
+_LEAST_WINDOW = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +16,8 @@ class Reading:
 
     Attributes:
       criterion: the loss that the suggestion is read from.
-      margin: that loss may be above its lowest by so much of it, where the suggestion
-        is.
-      stop: a smoothed training loss of so many times its lowest has diverged.
+      margin: how far that loss may be above its lowest at the suggestion, as a share.
+      stop: a smoothed training loss of more than so many times its lowest has diverged.
     """
 
     criterion: str
@@ -42,10 +41,10 @@ class Reading:
         )
 
 
-# By how long a rate stays the same. Margins were chosen by what they suggest for the
-# networks of the five projects (configs/seeds), over several seeds: about 1e-3 for
-# keras_tinyvgg with Adam, and about 0.1 for tinyvgg with SGD. The steepest descent, and
-# a tenth of the rate of the lowest loss, were too low for one of the two.
+# By how long a rate stays the same. The margins were chosen by what they suggest for
+# networks of configs/seeds over several seeds: about 1e-3 for keras_tinyvgg with Adam,
+# and about 0.1 for tinyvgg with SGD, the rates of their published recipes. The rate of
+# steepest descent, and a tenth of that of the lowest loss, are too low for one of them.
 READINGS: MappingProxyType[str, Reading] = MappingProxyType(
     {
         'step': Reading('training', margin=0.25, stop=2.0),
@@ -54,37 +53,9 @@ READINGS: MappingProxyType[str, Reading] = MappingProxyType(
 )
 
 
-class Curve:
-    """Losses as they come, and their exponential moving average.
-
-    Its bias to its start, 0, is corrected as in Adam (Kingma & Ba, 2015,
-    https://arxiv.org/abs/1412.6980), as fastai's `lr_find` does.
-
-    Attributes:
-      beta: the weight of the past.
-      values: as they were added.
-      smoothed: the average up to each.
-      lowest: of `smoothed`.
-    """
-
-    def __init__(self, num_points: int):
-        """An empty curve of a test of so many points."""
-        self.beta = 1 - 1 / max(_LEAST_WINDOW, num_points * _WINDOW)
-        self.values: list[float] = []
-        self.smoothed: list[float] = []
-        self.lowest = math.inf
-        self._average = 0.0
-
-    def add(self, value: float) -> None:
-        """Takes the next point."""
-        self.values.append(value)
-        self._average = self.beta * self._average + (1 - self.beta) * value
-        self.smoothed.append(self._average / (1 - self.beta ** len(self.values)))
-        self.lowest = min(self.lowest, self.smoothed[-1])
-
-    def has_diverged(self, stop: float) -> bool:
-        """Whether the average is now over so many times its lowest."""
-        return self.smoothed[-1] > stop * self.lowest
+def window(num_points: int) -> float:
+    """Over how many points of a test losses are averaged."""
+    return max(_LEAST_WINDOW, num_points * _WINDOW)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +64,7 @@ class Suggestion:
 
     Attributes:
       learning_rate: two digits of it; None if there is none to suggest.
-      lowest_at: the rate at which the smoothed loss was lowest.
+      lowest_at: the rate at which the smoothed loss was lowest; None likewise.
       note: what a reader should know besides, or why there is none.
     """
 
@@ -105,37 +76,38 @@ class Suggestion:
 def suggest(
     rates: Sequence[float],
     smoothed: Sequence[float],
-    num_points: int,
     reading: Reading,
+    *,
+    diverged: bool,
 ) -> Suggestion:
     """Finds the suggestion by the rule of the reading.
 
     Args:
       rates: of the whole test.
       smoothed: losses at these rates, up to where the test ended.
-      num_points: that `Curve` was made for.
       reading: of the rule.
+      diverged: whether it ended because the loss diverged.
     """
-    # What is as low before a window has passed is where the loss began.
-    start = max(1, round(num_points * _WINDOW))
+    # A loss that is as low at once, where the average is over few, never fell.
+    start = max(1, round(len(rates) * _WINDOW))
     lowest = min(smoothed, default=math.inf)
     bound = (1 + reading.margin) * lowest
     index = next((i for i, loss in enumerate(smoothed) if loss <= bound), 0)
     if index < start:
-        return Suggestion(None, None, _why_none(reading, len(smoothed) < num_points))
+        return Suggestion(None, None, _why_none(reading, diverged))
     lowest_index = smoothed.index(lowest)
     note = None
-    if lowest_index >= num_points - start:
+    if lowest_index >= len(rates) - start:
         note = 'the loss was still falling at --max: a higher --max may show more'
     return Suggestion(float(f'{rates[index]:.1e}'), rates[lowest_index], note)
 
 
-def _why_none(reading: Reading, ended_early: bool) -> str:
+def _why_none(reading: Reading, diverged: bool) -> str:
     share = math.floor(100 * reading.margin / (1 + reading.margin))
     advice = 'start lower with --min'
-    if not ended_early:
+    if not diverged:
         advice += ', end higher with --max, or take longer with --duration'
     return (
-        f'no suggestion: the smoothed {reading.criterion} loss never fell to {share} % '
-        f'below where it began; {advice}'
+        f'no suggestion: the smoothed {reading.criterion} loss never fell by {share} % '
+        f'of where it began; {advice}'
     )

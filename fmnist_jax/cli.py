@@ -51,9 +51,7 @@ def _explain(error: Exception) -> str:
         return (
             f'unknown config field: {one_line(_inner(error))} (see configs/default.py)'
         )
-    if 'get_config() takes 0 positional arguments' in one_line(_inner(error)):
-        return 'the config file has no variants: name it without the colon'
-    return f'config: {one_line(_inner(error))}'
+    return _explain_config(error)
 
 
 def _explain_flag(error: flags.Error, first: BaseException) -> str:
@@ -63,11 +61,14 @@ def _explain_flag(error: flags.Error, first: BaseException) -> str:
             return f'--{missing[1]}: get_config() must return a ConfigDict, not None'
         return f'--{missing[1]} is missing'
     # ml_collections puts the traceback into its message.
-    return (
-        f'config: {one_line(_inner(first))}'
-        if 'Traceback (most recent' in text
-        else text
-    )
+    return _explain_config(first) if 'Traceback (most recent' in text else text
+
+
+def _explain_config(error: BaseException) -> str:
+    text = one_line(_inner(error))
+    if 'get_config() takes 0 positional arguments' in text:
+        return 'the config file has no variants: name it without the colon'
+    return f'config: {text}'
 
 
 def _place_in_config_file(error: BaseException) -> str | None:

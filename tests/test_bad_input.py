@@ -87,6 +87,14 @@ ARGUMENTS = {
         [CONFIG, '--config.batch_size=0'],
         ['batch_size', 'at least 1'],
     ),
+    'unknown variant': (
+        ['--config=configs/seeds/tinyvgg_sgd.py:rand'],
+        ["unknown variant of the config 'rand'; did you mean 'rand_augment'"],
+    ),
+    'variant of a config without any': (
+        ['--config=configs/seeds/linear.py:fast'],
+        ['has no variants: name it without the colon'],
+    ),
     'unknown model': (
         [CONFIG, '--config.model.name=tinyvg'],
         ["unknown model 'tinyvg'; did you mean 'tinyvgg'?"],

@@ -25,17 +25,17 @@ Published, and here (bn_cnn in results/reproduction.md):
 - bn_cnn, batch 1000, learning rate 0.01, best epoch, as S4 computed it: test accuracy
   91.09 %, here 90.73 % (n = 1).
 - bn_cnn, batch 100, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
-  89.83 %, not measured yet.
+  89.83 %, here 90.73 % (n = 1).
 - bn_cnn, batch 100, learning rate 0.001, best epoch, as S4 computed it: test accuracy
-  90.85 %, not measured yet.
+  90.85 %, here 90.80 % (n = 1).
 - bn_cnn, batch 500, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
-  89.90 %, not measured yet.
+  89.90 %, here 89.61 % (n = 1).
 - bn_cnn, batch 500, learning rate 0.001, best epoch, as S4 computed it: test accuracy
-  90.24 %, not measured yet.
+  90.24 %, here 90.30 % (n = 1).
 - bn_cnn, batch 1000, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
-  89.60 %, not measured yet.
+  89.60 %, here 89.65 % (n = 1).
 - bn_cnn, batch 1000, learning rate 0.001, best epoch, as S4 computed it: test accuracy
-  90.01 %, not measured yet.
+  90.01 %, here 90.18 % (n = 1).
 """
 
 from ml_collections import ConfigDict

@@ -131,7 +131,7 @@ def run(
     except UserError as error:
         _fail(error)
     except KeyboardInterrupt:
-        print('interrupted; run the same command again to resume', file=sys.stderr)
+        print('interrupted; run the same command again', file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read the output, such as `head`, has enough. Python would complain

@@ -3,10 +3,8 @@
 S4's grid (configs/seeds/bn_cnn.py: two learning rates, three batch sizes), each by
 processes of their own, on two cores: `fmnist_jax.sweep` with each mapping, and
 `fmnist_jax.main` for one run after another. Wall time from the start of the first
-process to the end of the last; caches are warm. `--epochs=25` is S4's.
-
-Takes about five times as long as the six runs do: an hour, or with `--epochs=5` twelve
-minutes; on a machine with nothing else to do.
+process to the end of the last, after a short one of each that fills the caches.
+`--epochs=25` is S4's. For a machine with nothing else to do.
 """
 
 import itertools
@@ -29,8 +27,11 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 
 _EPOCHS = flags.DEFINE_integer('epochs', 25, 'Epochs of each run.', lower_bound=1)
-_MAPPINGS = flags.DEFINE_list(
-    'mappings', ['auto', 'sequence', 'devices', 'vmap'], 'Those of the sweep to time.'
+_MAPPINGS = flags.DEFINE_multi_enum(
+    'mapping',
+    ['auto'],
+    ['auto', 'sequence', 'devices', 'vmap'],
+    'Those of the sweep to time.',
 )
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'A JSON file to write everything measured to.'
@@ -50,52 +51,52 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         report = _measure(Path(folder))
     print(json.dumps(report, indent=2))
-    if _OUTPUT.value:
-        Path(_OUTPUT.value).write_text(json.dumps(report, indent=2) + '\n')
 
 
 def _measure(folder: Path) -> dict[str, Any]:
     log = folder / 'log'
     # Fills the caches.
-    for batch_size in GRID['batch_size']:
-        _run(
-            log,
-            'main',
-            folder / f'warm{batch_size}',
-            [f'--config.batch_size={batch_size}'],
-            1,
-        )
-    members = list(itertools.product(*GRID.values()))
-    one_by_one = {}
-    for values in members:
+    for name in ('sequence', 'devices', 'vmap'):
+        _sweep(log, folder / f'warm-{name}', name, epochs=1)
+    report: dict[str, Any] = {
+        **_one_by_one(log, folder),
+        'epochs': _EPOCHS.value,
+        'sweeps': {},
+    }
+    for name in _MAPPINGS.value:
+        seconds = _sweep(log, folder / name, name, _EPOCHS.value)
+        ratio = seconds / report['one_by_one_total']
+        trials = re.findall(r'milliseconds an update of a run: (.*)', log.read_text())
+        measured = {'seconds': seconds, 'ratio': ratio, 'trials': trials}
+        report['sweeps'][name] = measured
+        print(f'sweep, {name}: {seconds:.1f} s ({ratio:.2f})', flush=True)
+        if _OUTPUT.value:
+            Path(_OUTPUT.value).write_text(json.dumps(report, indent=2) + '\n')
+    return report
+
+
+def _one_by_one(log: Path, folder: Path) -> dict[str, Any]:
+    """The seconds that each run takes by itself, and who measured."""
+    seconds = {}
+    for values in itertools.product(*GRID.values()):
         pairs = dict(zip(GRID, values, strict=True))
         name = ','.join(f'{field}={x}' for field, x in pairs.items())
         overrides = [f'--config.{field}={x}' for field, x in pairs.items()]
-        one_by_one[name] = _run(log, 'main', folder / name, overrides, _EPOCHS.value)
-        print(f'{name}: {one_by_one[name]:.1f} s', flush=True)
-    total = sum(one_by_one.values())
-    sweeps = {}
-    for mapping in _MAPPINGS.value:
-        grid = [f'--grid={field}={",".join(x)}' for field, x in GRID.items()]
-        command = [*grid, f'--mapping={mapping}']
-        seconds = _run(log, 'sweep', folder / mapping, command, _EPOCHS.value)
-        trials = re.findall(r'milliseconds an update of a run: (.*)', log.read_text())
-        sweeps[mapping] = {
-            'seconds': seconds,
-            'ratio': seconds / total,
-            'trials': trials,
-        }
-        print(f'sweep, {mapping}: {seconds:.1f} s ({seconds / total:.2f})', flush=True)
+        seconds[name] = _run(log, 'main', folder / name, overrides, _EPOCHS.value)
+        print(f'{name}: {seconds[name]:.1f} s', flush=True)
     provenance = json.loads((folder / name / workdir_lib.PROVENANCE).read_text())
     return {
         'processor': provenance['host'],
         'versions': provenance['versions'],
         'git_commit': provenance['git_commit'],
-        'epochs': _EPOCHS.value,
-        'one_by_one_seconds': one_by_one,
-        'one_by_one_total': total,
-        'sweeps': sweeps,
+        'one_by_one_seconds': seconds,
+        'one_by_one_total': sum(seconds.values()),
     }
+
+
+def _sweep(log: Path, folder: Path, mapping: str, epochs: int) -> float:
+    grid = [f'--grid={field}={",".join(values)}' for field, values in GRID.items()]
+    return _run(log, 'sweep', folder, [*grid, f'--mapping={mapping}'], epochs)
 
 
 def _run(

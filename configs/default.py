@@ -82,7 +82,7 @@ def get_config() -> ConfigDict:
     config.label_smoothing = 0.0
 
     # Operations on training images, in order: ({'name': 'horizontal_flip'}, …). See
-    # fmnist_jax/data/augmentation.py.
+    # fmnist_jax/data/augmentation/.
     config.augmentation = ()
 
     # 0: every training image is changed so, anew in each epoch. k: an epoch has each

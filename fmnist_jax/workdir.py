@@ -23,6 +23,7 @@ STARTUP = 'startup.json'
 CHECKPOINTS = 'checkpoints'
 EVALUATION = 'eval'
 PROFILE = 'profile'
+DIVERGENCE = 'divergence.json'
 SWEEP = 'sweep.json'
 TENSORBOARD = 'tensorboard'
 

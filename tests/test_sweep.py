@@ -15,11 +15,14 @@ import pytest
 from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
-from fmnist_jax.errors import UserError
+from fmnist_jax.errors import DivergenceError, UserError
 from fmnist_jax.reporting.runs import Run
-from fmnist_jax.training import hyperparameters, trial
+from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training import hyperparameters
+from fmnist_jax.training.choose_mapping import choose_mapping
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.mapping import MAPPINGS
+from fmnist_jax.training.program import Program
 from fmnist_jax.training.sweep import sweep
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT, make_small_config, run_script
@@ -31,16 +34,9 @@ GRID = ['optimizer.learning_rate=0.003,0.001']
 
 @pytest.fixture
 def config(data_dir: str) -> ConfigDict:
-    """Twenty steps in two epochs of a model with BatchNorm, by Adam."""
-    return make_config(data_dir)
-
-
-def make_config(data_dir: str) -> ConfigDict:
+    """Twenty steps in two epochs of a model that compiles quickly."""
     config = make_small_config(data_dir)
-    config.model.name = 'tests.nets:DropoutNet'
-    config.optimizer.name = 'adam'
-    config.optimizer.schedule = 'cosine'
-    config.augmentation = ({'name': 'pad_and_crop'},)
+    config.model.name = 'linear'
     # As many as the tests have already.
     config.num_cpu_devices = 8
     return config
@@ -48,8 +44,16 @@ def make_config(data_dir: str) -> ConfigDict:
 
 @pytest.fixture(scope='module')
 def double(data_dir: str) -> Iterator[ConfigDict]:
-    """The same in float64, which is switched on for the whole process."""
-    config = make_config(data_dir)
+    """The same of a model with BatchNorm and dropout, by Adam, in float64.
+
+    That is switched on for the whole process.
+    """
+    config = make_small_config(data_dir)
+    config.model.name = 'tests.nets:DropoutNet'
+    config.optimizer.name = 'adam'
+    config.optimizer.schedule = 'cosine'
+    config.augmentation = ({'name': 'pad_and_crop'},)
+    config.num_cpu_devices = 8
     config.precision = 'float64'
     yield config
     jax.config.update('jax_enable_x64', False)
@@ -68,7 +72,12 @@ def alone(double, tmp_path_factory) -> dict[tuple, Path]:
 
 
 @pytest.mark.parametrize('mapping', MAPPINGS)
-def test_a_member_equals_the_same_run_alone(double, alone, tmp_path, mapping):
+def test_a_member_equals_the_same_run_alone(
+    double, alone, tmp_path, mapping, monkeypatch
+):
+    # Three at once, so that of four members one is left.
+    monkeypatch.setattr('fmnist_jax.training.mapping._MOST_MAPPED_CPU', 3)
+    monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:3])
     outcomes = sweep(double, GRID, 2, tmp_path / 'sweep', mapping)
     assert [outcome.status for outcome in outcomes] == ['finished'] * 4
     for outcome in (outcomes[0], outcomes[3]):
@@ -104,9 +113,9 @@ def test_a_members_work_folder_is_an_ordinary_one(config, tmp_path, capsys):
     assert list(Path(first.workdir).glob('tensorboard/*tfevents*'))
 
 
-def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys):
+def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys, monkeypatch):
     config.optimizer.name = 'sgd'
-    grid = ['optimizer.learning_rate=0.01,1e30,0.02']
+    grid = ['optimizer.learning_rate=0.01,1e38,0.02']
     outcomes = sweep(config, grid, 1, tmp_path / 'sweep', 'vmap')
     assert [outcome.status for outcome in outcomes] == [
         'finished',
@@ -114,7 +123,7 @@ def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys):
         'finished',
     ]
     assert 'not finite at step' in outcomes[1].error
-    assert '1e30' in capsys.readouterr().out.replace('1e+30', '1e30')
+    assert '1e+38' in capsys.readouterr().out
     written = json.loads((tmp_path / 'sweep' / 'sweep.json').read_text())
     assert [entry['status'] for entry in written] == [
         'finished',
@@ -129,10 +138,15 @@ def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys):
         one, other = Run.read(ours.workdir), Run.read(theirs.workdir)
         for line, same in zip(one.metrics, other.metrics, strict=True):
             assert line['loss'] == pytest.approx(same['loss'], rel=1e-3)
-    # It is not tried again, but where its work folder was removed.
-    again = sweep(config, grid, 1, tmp_path / 'sweep', 'vmap')
-    assert again == outcomes
-    assert '0 of them to train' in capsys.readouterr().out
+    # It is not tried again, but where its work folder was removed; though a sweep
+    # over others came between, and the folder is called otherwise.
+    sweep(config, ['optimizer.learning_rate=0.01'], 1, tmp_path / 'sweep')
+    monkeypatch.chdir(tmp_path)
+    again = sweep(config, grid, 1, 'sweep', 'vmap')
+    assert [one.status for one in again] == [one.status for one in outcomes]
+    assert again[1].error == outcomes[1].error
+    monkeypatch.undo()
+    assert '3 runs, 0 of them to train' in capsys.readouterr().out
     shutil.rmtree(outcomes[1].workdir)
     sweep(config, grid, 1, tmp_path / 'sweep', 'sequence')
     assert '1 of them to train' in capsys.readouterr().out
@@ -140,9 +154,12 @@ def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys):
 
 def test_where_all_diverge_there_is_no_winner(config, tmp_path, capsys):
     config.optimizer.name = 'sgd'
-    outcomes = sweep(config, ['optimizer.learning_rate=1e30,1e31'], 1, tmp_path, 'vmap')
-    assert {outcome.status for outcome in outcomes} == {'diverged'}
+    grid = ['optimizer.learning_rate=1e38,2e38']
+    with pytest.raises(DivergenceError, match='all 2 runs have diverged'):
+        sweep(config, grid, 1, tmp_path, 'vmap')
     assert 'no winner' in capsys.readouterr().out
+    entries = json.loads((tmp_path / 'sweep.json').read_text())
+    assert [entry['status'] for entry in entries] == ['diverged'] * 2
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -200,6 +217,15 @@ def test_nothing_is_trained_where_a_member_cannot_be(config, tmp_path):
         sweep(config, ['model.name=linear,linnear'], 1, tmp_path / 'sweep')
     with pytest.raises(UserError, match='batch_size 641 is more than the 640'):
         sweep(config, ['batch_size=64,641'], 1, tmp_path / 'sweep')
+    with pytest.raises(UserError, match=r'no work folder .*member init_from='):
+        sweep(config, [f'init_from=None,{tmp_path / "gone"}'], 1, tmp_path / 'sweep')
+    config.model.name = 'arch1'
+    with pytest.raises(UserError, match='must have 3 numbers'):
+        grid = ['model.dropout_rate=(0.1,0.2,0.3),(0.1,0.2)']
+        sweep(config, grid, 1, tmp_path / 'sweep')
+    with pytest.raises(UserError, match=r'member dropout_rate=0\.1'):
+        sweep(config, ['model.dropout_rate=(0.1,0.2,0.3),0.1'], 1, tmp_path / 'sweep')
+    config.model.name = 'linear'
     with pytest.raises(UserError, match='float64'):
         sweep(config, ['precision=float32,float64'], 1, tmp_path / 'sweep')
     assert not (tmp_path / 'sweep').exists()
@@ -251,7 +277,7 @@ def test_the_fastest_way_is_chosen(config, monkeypatch, seconds, chosen):
         monkeypatch.setattr(kind, 'seconds_per_step', measured)
     experiment = trial_experiment(config)
     told = []
-    best = trial.choose(experiment, [config, config, config], 1000, told.append)
+    best = choose_mapping(experiment, [config, config, config], 1000, told.append)
     assert isinstance(best, MAPPINGS[chosen])
     assert any('out of memory' in line for line in told) == (None in seconds.values())
 
@@ -263,11 +289,39 @@ def test_a_trial_measures_seconds(config, mapping, monkeypatch):
     assert 0 < way.seconds_per_step() < 10
 
 
-def trial_experiment(config: ConfigDict):
-    from fmnist_jax.training import experiment  # noqa: PLC0415
+def test_a_device_that_fails_in_a_trial_keeps_no_other_waiting(config, monkeypatch):
+    made = []
 
-    experiment.configure_jax(config)
-    return experiment.build(config, log=lambda message: None)
+    def call(self, *arguments):
+        made.append(self)
+        if len(made) == 1:
+            raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+        return original(self, *arguments)
+
+    original = Program.call
+    way = MAPPINGS['devices'](trial_experiment(config), [config, config])
+    monkeypatch.setattr(Program, 'call', call)
+    with pytest.raises(jax.errors.JaxRuntimeError, match='out of memory'):
+        way.seconds_per_step()
+
+
+def test_main_refuses_the_folder_of_a_sweep(config, tmp_path):
+    config.num_epochs = 1
+    sweep(config, ['optimizer.learning_rate=0.01'], 1, tmp_path)
+    with pytest.raises(UserError, match='holds the runs of a sweep'):
+        train_and_evaluate(config, tmp_path)
+
+
+def test_a_sweep_that_selects_on_test_says_so(config, tmp_path, capsys):
+    config.num_epochs = 1
+    config.data.validation_split = 'test[:100]'
+    sweep(config, ['optimizer.learning_rate=0.01'], 1, tmp_path)
+    assert 'the test set chooses' in capsys.readouterr().out
+
+
+def trial_experiment(config: ConfigDict) -> experiment_lib.Experiment:
+    experiment_lib.configure_jax(config)
+    return experiment_lib.build(config, log=lambda message: None)
 
 
 OTHER_NUMBERS = {
@@ -289,7 +343,7 @@ OTHER_NUMBERS = {
 
 @pytest.mark.parametrize('field', hyperparameters.FIELDS)
 def test_a_field_that_members_may_differ_in_is_an_array(config, field):
-    """Those of `hyperparameters.FIELDS`, and no others, change what it makes."""
+    """Each of `hyperparameters.FIELDS` changes one array, and nothing else."""
     before = Hyperparameters.create(config, 10, np.float32, 0.1)
     if field == 'model.dropout_rate':
         after = Hyperparameters.create(config, 10, np.float32, 0.2)

@@ -15,7 +15,7 @@ from fmnist_jax.grid import Axis
 from fmnist_jax.reporting.comparison.compare import compare
 from fmnist_jax.reporting.sweep.finish import finish, write_grid_figure
 from fmnist_jax.reporting.sweep.labels import describe, value_labels
-from fmnist_jax.reporting.sweep.outcomes import Outcome, read_outcomes, write_outcomes
+from fmnist_jax.reporting.sweep.outcomes import Outcome, write_outcomes
 from fmnist_jax.reporting.sweep.points import find_winner, group, rank, ties
 from fmnist_jax.reporting.sweep.table import MAX_ROWS, to_text
 from tests.kept_runs import make_run
@@ -42,36 +42,6 @@ def test_the_file_holds_what_users_rely_on(tmp_path):
             'validation_accuracy': 0.5,
         },
     ]
-
-
-def test_outcomes_are_read_as_they_were_written(tmp_path):
-    folder = epath.Path(tmp_path)
-    assert read_outcomes(folder) == []
-    outcomes = outcomes_of(diverged=lambda overrides, seed: seed == 1)
-    write_outcomes(folder, outcomes)
-    assert read_outcomes(folder) == outcomes
-    write_outcomes(folder, outcomes[:2])
-    assert read_outcomes(folder) == outcomes[:2]
-    assert [path.name for path in tmp_path.iterdir()] == ['sweep.json']
-
-
-@pytest.mark.parametrize(
-    'content',
-    [
-        '[{',
-        '3',
-        '[3]',
-        '[{"workdir": "a"}]',
-        '[{"workdir": "a", "overrides": {}, "seed": 0, "status": "asleep"}]',
-        '[{"workdir": "a", "overrides": {}, "seed": 0, "status": "finished"}]',
-    ],
-)
-def test_a_damaged_file_is_named(tmp_path, content):
-    (tmp_path / 'sweep.json').write_text(content)
-    with pytest.raises(UserError) as caught:
-        read_outcomes(epath.Path(tmp_path))
-    assert f'{tmp_path}/sweep.json' in str(caught.value)
-    assert '\n' not in str(caught.value)
 
 
 def test_mean_and_spread_are_numpys():

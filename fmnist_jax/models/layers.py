@@ -158,16 +158,17 @@ class Dropout(nn.Module):
 
 
 def check_dropout_rates(
-    rates: Sequence[float | Array], count: int
+    rates: Sequence[float | Array] | float | Array, count: int
 ) -> Sequence[float | Array]:
     """Gives the rates back if there are as many as the model has dropouts.
 
     Raises:
       UserError: there are more or fewer.
     """
-    if len(rates) != count:
+    given = len(rates) if isinstance(rates, Sequence) else 'a single one'
+    if given != count:
         raise UserError(
             f'model.dropout_rate must have {count} numbers, one for each dropout in '
-            f'order, not {len(rates)}'
+            f'order, not {given}'
         )
     return rates

@@ -41,13 +41,14 @@ class Listener:
     Attributes:
       begun: told of jobs when their training begins.
       ended: told of a job when it ends, and why if it diverged.
-      progress_report: makes what shows the progress of an epoch; see `Trainer`.
+      progress: of jobs that are trained together, makes what makes what is told how
+        an epoch goes; see `Trainer`.
       log: told in one line what else happens.
     """
 
     begun: Callable[[Sequence[Job]], None]
     ended: Callable[[Job, DivergenceError | None], None]
-    progress_report: Callable[..., EpochReport]
+    progress: Callable[[Sequence[Job]], Callable[..., EpochReport]]
     log: Callable[[str], None]
 
 
@@ -80,7 +81,7 @@ def train_jobs(
         program,
         recorders,
         Profiler(None, listener.log),
-        listener.progress_report,
+        listener.progress(jobs),
         stop or threading.Event(),
     )
     # Raised when all have diverged; each one's recorder says where.

@@ -21,7 +21,7 @@ from fmnist_jax.training.jobs import Job, Listener, train_jobs
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.program import Program, time_calls
 
-# Runs of one program on a CPU: it is no faster with more, and takes their memory.
+# Runs of one program on a CPU, whose memory must hold what all of them compute.
 _MOST_MAPPED_CPU = 8
 
 
@@ -99,10 +99,15 @@ class OnePerDevice(RunMapping):
         ready = threading.Barrier(self.at_once)
         varied = [_vary(one, self._configs[:1]) for one in self._experiments]
         with concurrent.futures.ThreadPoolExecutor(self.at_once) as pool:
-            times = pool.map(
-                functools.partial(time_calls, ready=ready), self._programs, varied
-            )
-            return max(times) / self.at_once
+            timings = [
+                pool.submit(time_calls, program, experiments, ready)
+                for program, experiments in zip(self._programs, varied, strict=True)
+            ]
+        errors = [error for timing in timings if (error := timing.exception())]
+        if errors:
+            # Of the one that failed, not of those that waited for it.
+            raise min(errors, key=lambda e: isinstance(e, threading.BrokenBarrierError))
+        return max(timing.result() for timing in timings) / self.at_once
 
     def train(self, jobs: Sequence[Job], listener: Listener) -> None:
         """See `RunMapping`."""

@@ -115,14 +115,15 @@ def time_calls(
     Args:
       program: is compiled if it is not.
       experiments: of the runs, which are begun, and dropped.
-      ready: waited for between compiling and timing.
+      ready: waited for between compiling and timing; broken if that fails.
     """
-    num_steps = experiments[0].steps_per_call
-    state = program.stack([experiment.create_state() for experiment in experiments])
-    inputs = program.inputs(experiments, epoch=0)
-    state = program.begin_epoch(state, len(experiments))
-    call, _ = program.call(num_steps, state, inputs)
-    state, _ = jax.block_until_ready(call(state, *inputs))
+    try:
+        call, state, inputs, num_steps = _warm_up(program, experiments)
+    except BaseException:
+        # Those that wait would wait for ever.
+        if ready:
+            ready.abort()
+        raise
     if ready:
         ready.wait()
     started, steps = time.perf_counter(), 0
@@ -131,3 +132,16 @@ def time_calls(
         state, _ = jax.block_until_ready(call(state, *inputs))
         steps += num_steps
     return (time.perf_counter() - started) / steps
+
+
+def _warm_up(
+    program: Program, experiments: Sequence[Experiment]
+) -> tuple[Callable, TrainState, tuple, int]:
+    """A call that has been made once, what it takes, and its number of updates."""
+    num_steps = experiments[0].steps_per_call
+    state = program.stack([experiment.create_state() for experiment in experiments])
+    inputs = program.inputs(experiments, epoch=0)
+    state = program.begin_epoch(state, len(experiments))
+    call, _ = program.call(num_steps, state, inputs)
+    state, _ = jax.block_until_ready(call(state, *inputs))
+    return call, state, inputs, num_steps

@@ -7,6 +7,7 @@ from etils import epath
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
+from fmnist_jax.training.experiment import Experiment
 
 # In `init_from` of `provenance.json`: the splits behind the weights a run began with.
 _LEARNED_FROM = 'learned_from'
@@ -101,4 +102,17 @@ def _words(run: dict[str, Any], trained: int, chosen: int, checkpoint: str) -> s
         f'No: it shares no image with {run["train_split"]}, which the model was '
         f'trained on, or with {run["validation_split"]}, which its checkpoint was '
         'chosen by.'
+    )
+
+
+def selects_on_test(experiment: Experiment) -> str | None:
+    """Says so where a run's choices are made by images of the test split."""
+    data, dataset = experiment.config.data, experiment.dataset
+    shared = dataset.num_shared(data.validation_split, [data.test_split])
+    if not shared:
+        return None
+    return (
+        f'note: validation ({data.validation_split}) shares {shared:,} images with '
+        f'test ({data.test_split}): the test set chooses, so that figures at what was '
+        'chosen are optimistic'
     )

@@ -35,11 +35,16 @@ class Start:
 
 
 def check_config(config: ConfigDict, folder: epath.Path) -> None:
-    """Refuses a work folder that holds a run of another config.
+    """Refuses a work folder that holds a run of another config, or a sweep.
 
     Raises:
       UserError: it does, or its config is damaged.
     """
+    if (folder / workdir_lib.SWEEP).exists():
+        raise UserError(
+            f'{folder} holds the runs of a sweep; choose another --workdir, or one of '
+            'the folders in it'
+        )
     path = folder / workdir_lib.CONFIG
     if not path.exists():
         return

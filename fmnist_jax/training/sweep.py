@@ -1,15 +1,21 @@
-"""A sweep: a grid of configs and seeds in, a trained run in a work folder each out."""
+"""A sweep: a grid of configs and seeds in, a trained run in a work folder each out.
+
+Members that share a compiled step and stand at the same one are a family; `mapping`
+has the ways to train one, `choose_mapping` finds the fastest, `jobs` trains runs from
+where they stand, and `sweep_status` keeps what became of each.
+"""
 
 import json
 from collections.abc import Sequence
 
+import jax
 from etils import epath
 from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset, load_dataset
-from fmnist_jax.errors import UserError
+from fmnist_jax.errors import DivergenceError, UserError
 from fmnist_jax.grid import Member, make_members, parse_grid
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.sweep.finish import finish
@@ -19,14 +25,16 @@ from fmnist_jax.training import (
     hyperparameters,
     parallel,
     provenance,
-    trial,
 )
 from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.choose_mapping import choose_mapping
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.jobs import Job
 from fmnist_jax.training.mapping import MAPPINGS
-from fmnist_jax.training.scoreboard import Scoreboard, Standing
+from fmnist_jax.training.selection import selects_on_test
 from fmnist_jax.training.start import check_config
+from fmnist_jax.training.sweep_status import Standing, SweepStatus
+from fmnist_jax.training.transfer import find_origin
 
 
 def sweep(
@@ -52,6 +60,7 @@ def sweep(
     Raises:
       UserError: the grid, the config, the data or a work folder are not what they
         should be; nothing has been trained.
+      DivergenceError: every run has diverged.
     """
     axes = parse_grid(grid_texts, config)
     members = make_members(config, axes, num_seeds, _check)
@@ -67,20 +76,26 @@ def sweep(
     for member, experiment in zip(members, experiments, strict=True):
         check_config(member.config, folder / member.name)
         provenance.check_data(experiment.dataset, folder / member.name)
+    for note in sorted({selects_on_test(e) for e in experiments} - {None}):
+        log(note)
     workdir_lib.create(folder)
-    scores = Scoreboard(folder, members, experiments)
-    families = _families(scores.pending())
+    status = SweepStatus(folder, members, experiments)
+    families = _families(status.pending())
     log(
-        f'{len(members)} runs, {len(scores.pending())} of them to train, in '
+        f'{len(members)} runs, {len(status.pending())} of them to train, in '
         f'{len(families)} families that share a compiled step; work folder: {folder}'
     )
     try:
         for family in families:
-            _train_family(family, folder, mapping, scores)
+            _train_family(family, folder, mapping, status)
     finally:
-        scores.close()
-    finish(folder, axes, scores.outcomes, log)
-    return scores.outcomes
+        status.close()
+    finish(folder, axes, status.outcomes, log)
+    if all(outcome.status == 'diverged' for outcome in status.outcomes):
+        raise DivergenceError(
+            f'all {len(members)} runs have diverged; try lower learning rates'
+        )
+    return status.outcomes
 
 
 def _families(pending: Sequence[Standing]) -> list[list[Standing]]:
@@ -124,9 +139,14 @@ def _build(members: Sequence[Member]) -> list[Experiment]:
         if data not in loaded:
             loaded[data] = load_dataset(config.data, log)
         step = _step_key(config)
-        if step not in built:
-            built[step] = experiment_lib.build(config, dataset=loaded[data])
-        experiments.append(experiment_lib.with_numbers_of(built[step], config))
+        try:
+            if step not in built:
+                built[step] = experiment_lib.build(config, dataset=loaded[data])
+            experiments.append(experiment_lib.with_numbers_of(built[step], config))
+            if config.init_from is not None:
+                find_origin(config.init_from, log)
+        except UserError as error:
+            raise UserError(f'{error} (member {member.name})') from error
     return experiments
 
 
@@ -135,19 +155,22 @@ def _step_key(config: ConfigDict) -> str:
     fields = config_lib.flatten(config_lib.to_dict(config))
     for field in hyperparameters.FIELDS:
         fields.pop(field, None)
+    # Of a model's rates, their values are numbers, and how many there are is not.
+    rates = config.model.get('dropout_rate')
+    fields['model.dropout_rate'] = str(jax.tree.structure(rates))
     return json.dumps(fields, sort_keys=True)
 
 
 def _train_family(
-    family: Sequence[Standing], folder: epath.Path, mapping: str, scores: Scoreboard
+    family: Sequence[Standing], folder: epath.Path, mapping: str, status: SweepStatus
 ) -> None:
     """Trains members that share a compiled step and stand at the same one."""
     experiment = family[0].experiment
     configs = [standing.member.config for standing in family]
     if mapping == 'auto':
         num_steps = sum(standing.steps_left for standing in family)
-        chosen = trial.choose(experiment, configs, num_steps, log)
+        chosen = choose_mapping(experiment, configs, num_steps, log)
     else:
         chosen = MAPPINGS[mapping](experiment, configs)
     jobs = [Job(s.member.config, folder / s.member.name) for s in family]
-    chosen.train(jobs, scores.listener())
+    chosen.train(jobs, status.listener())

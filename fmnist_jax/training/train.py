@@ -18,6 +18,7 @@ from fmnist_jax.training.loop import Trainer
 from fmnist_jax.training.profiling import Profiler
 from fmnist_jax.training.program import Program
 from fmnist_jax.training.recorder import Recorder
+from fmnist_jax.training.selection import selects_on_test
 from fmnist_jax.training.start import check_config, find_start, write_start
 from fmnist_jax.training.state import TrainState
 
@@ -87,6 +88,8 @@ def _print_start(experiment: Experiment, state: TrainState, folder: epath.Path) 
         f'{experiment.steps_per_epoch} steps, batch {config.batch_size}, '
         f'{config.precision}'
     )
+    if note := selects_on_test(experiment):
+        log(note)
     log(f'work folder: {folder}')
 
 

@@ -17,6 +17,24 @@ from fmnist_jax.training.state import TrainState
 _Arrays = dict[tuple[str, ...], Any]
 
 
+def find_origin(
+    workdir: epath.PathLike, log: Callable[[str], None]
+) -> tuple[Checkpoints, int]:
+    """The checkpoints of another run, and the step of its best.
+
+    Raises:
+      UserError: there is no such checkpoint, or it is damaged.
+    """
+    folder = epath.Path(workdir).expanduser()
+    if not folder.is_dir():
+        raise UserError(f'init_from: there is no work folder {folder}')
+    checkpoints = Checkpoints(folder)
+    try:
+        return checkpoints, checkpoints.find('best', log)
+    except UserError as error:
+        raise UserError(f'init_from: {error}') from error
+
+
 def start_from(
     state: TrainState, workdir: epath.PathLike, log: Callable[[str], None]
 ) -> tuple[TrainState, int]:
@@ -37,13 +55,7 @@ def start_from(
       UserError: there is no such checkpoint, it is damaged, or no layer fits.
     """
     folder = epath.Path(workdir).expanduser()
-    if not folder.is_dir():
-        raise UserError(f'init_from: there is no work folder {folder}')
-    checkpoints = Checkpoints(folder)
-    try:
-        step = checkpoints.find('best', log)
-    except UserError as error:
-        raise UserError(f'init_from: {error}') from error
+    checkpoints, step = find_origin(workdir, log)
     there = flatten_dict(checkpoints.read_variables(step))
     drawn = {'params': state.params, 'batch_stats': state.batch_stats}
     here = flatten_dict(drawn)

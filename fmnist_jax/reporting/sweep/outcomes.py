@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
-from fmnist_jax.errors import UserError
 
 Status = Literal['pending', 'running', 'finished', 'diverged']
 
@@ -51,20 +50,3 @@ def write_outcomes(folder: epath.Path, outcomes: Sequence[Outcome]) -> None:
         if entry['error'] is None:
             del entry['error']
     workdir_lib.write_json(folder / workdir_lib.SWEEP, entries)
-
-
-def read_outcomes(folder: epath.Path) -> list[Outcome]:
-    """What `write_outcomes` wrote, lists for tuples; nothing where there is no file.
-
-    Raises:
-      UserError: the file is damaged.
-    """
-    path = folder / workdir_lib.SWEEP
-    if not path.exists():
-        return []
-    try:
-        return [Outcome(**entry) for entry in workdir_lib.read_json(path)]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f'{path} is damaged; remove it, and runs that have diverged are tried again'
-        ) from error

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 from tqdm import tqdm
 
@@ -16,60 +17,67 @@ class SweepProgress:
     To be called from any thread.
     """
 
-    def __init__(self, num_images: int, num_runs: int, every_seconds: float):
+    def __init__(self, num_images: Mapping[str, int], every_seconds: float):
         """Begins.
 
         Args:
-          num_images: to train on, those of all runs and epochs together.
-          num_runs: that are to be trained.
+          num_images: by the names of the runs that are to be trained, examples of all
+            their epochs together.
           every_seconds: between two lines where there is no terminal.
         """
         self._num_images = num_images
-        self._num_runs = num_runs
+        self._total = sum(num_images.values())
+        self._done = dict.fromkeys(num_images, 0.0)
         self._every_seconds = every_seconds
-        self._done = 0
         self._ended = 0
         self._started = self._last_line = time.monotonic()
         self._lock = threading.Lock()
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(
-                total=num_images, unit='image', unit_scale=True, leave=False
+                total=self._total, unit='image', unit_scale=True, leave=False
             )
 
-    def of_epoch(
-        self, epoch: int, num_epochs: int, steps: int, done: int, every_seconds: float
-    ) -> 'EpochShare':
-        """What is told how an epoch goes; takes what `console.ProgressReport` does."""
-        del epoch, num_epochs, steps, every_seconds  # Of the runs one by one.
-        return EpochShare(self, done)
+    def of(self, names: Sequence[str]) -> Callable[..., 'EpochShare']:
+        """Makes, for each epoch of runs trained together, what is told how it goes.
 
-    def add(self, num_images: int) -> None:
-        """So many more images were trained on, or will not be."""
+        It takes what `console.ProgressReport` does.
+        """
+
+        def make(
+            epoch: int, num_epochs: int, steps: int, done: int, every_seconds: float
+        ) -> EpochShare:
+            del epoch, num_epochs, steps, every_seconds  # Of the runs one by one.
+            return EpochShare(self, names, done)
+
+        return make
+
+    def add(self, names: Sequence[str], num_images: int) -> None:
+        """Runs were trained on so many more images, all together."""
         with self._lock:
-            self._done += num_images
+            for name in names:
+                self._done[name] += num_images / len(names)
             self._show()
 
-    def end_run(self, text: str) -> None:
-        """A run has ended; the text says how."""
+    def end_run(self, name: str, text: str) -> None:
+        """A run has ended, maybe early; the text says how."""
         with self._lock:
+            self._done[name] = self._num_images[name]
             self._ended += 1
-            log(f'{self._ended}/{self._num_runs} {text}')
+            log(f'{self._ended}/{len(self._done)} {name} {text}')
 
     def _show(self) -> None:
-        now = time.monotonic()
+        now, done = time.monotonic(), sum(self._done.values())
         if self._bar is not None:
             self._bar.set_description(
-                f'{self._ended}/{self._num_runs} runs', refresh=False
+                f'{self._ended}/{len(self._done)} runs', refresh=False
             )
-            self._bar.update(self._done - self._bar.n)
+            self._bar.update(done - self._bar.n)
         elif now - self._last_line >= self._every_seconds:
-            elapsed = now - self._started
-            left = elapsed * (self._num_images - self._done) / max(self._done, 1)
+            left = (now - self._started) * (self._total - done) / max(done, 1)
             log(
-                f'{100 * self._done / self._num_images:.0f} % of the sweep, '
-                f'{self._ended} of {self._num_runs} runs done, about '
-                f'{duration(left)} left'
+                f'{100 * done / self._total:.0f} % of the sweep, {self._ended} of '
+                f'{len(self._done)} runs done, about {duration(left)} left'
             )
             self._last_line = now
 
@@ -82,15 +90,16 @@ class SweepProgress:
 class EpochShare(EpochReport):
     """An epoch's part in the progress of a sweep; as `console.ProgressReport`."""
 
-    def __init__(self, progress: SweepProgress, done: int):
+    def __init__(self, progress: SweepProgress, names: Sequence[str], done: int):
         """Begins at so many of the epoch's steps."""
         self._progress = progress
+        self._names = names
         self._done = done
 
     def update(self, done: int, loss: float, accuracy: float, batch_size: int) -> None:
         """After `done` of the epoch's steps, of `batch_size` images each."""
         del loss, accuracy
-        self._progress.add((done - self._done) * batch_size)
+        self._progress.add(self._names, (done - self._done) * batch_size)
         self._done = done
 
     def close(self) -> None:

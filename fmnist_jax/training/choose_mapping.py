@@ -15,7 +15,7 @@ _WORTH_A_TRIAL = 120.0
 _LEAST_SAVING = 0.05
 
 
-def choose(
+def choose_mapping(
     experiment: Experiment,
     configs: Sequence[ConfigDict],
     num_steps: int,

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import DivergenceError
 from fmnist_jax.grid import Member
 from fmnist_jax.reporting import learning
 from fmnist_jax.reporting.console import log
-from fmnist_jax.reporting.sweep.outcomes import (
-    Outcome,
-    read_outcomes,
-    write_outcomes,
-)
+from fmnist_jax.reporting.sweep.outcomes import Outcome, write_outcomes
 from fmnist_jax.reporting.sweep.progress import SweepProgress
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import Experiment
@@ -46,8 +43,11 @@ class Standing:
         return self.steps_left * self.experiment.config.batch_size
 
 
-class Scoreboard:
-    """The members' outcomes; to be told of changes from any thread."""
+class SweepStatus:
+    """What becomes of each member; to be told of changes from any thread.
+
+    That a member has diverged is kept in its work folder: it is not tried again.
+    """
 
     def __init__(
         self,
@@ -58,11 +58,10 @@ class Scoreboard:
         """Finds out where members stand, from their work folders.
 
         Raises:
-          UserError: `sweep.json` is damaged.
+          UserError: a member's `divergence.json` is damaged.
         """
         self._folder = folder
         self._lock = threading.Lock()
-        before = {outcome.workdir: outcome for outcome in read_outcomes(folder)}
         self._outcomes: dict[str, Outcome] = {}
         self._standings: dict[str, Standing] = {}
         for member, experiment in zip(members, experiments, strict=True):
@@ -70,15 +69,9 @@ class Scoreboard:
             step = Checkpoints(workdir).latest(log) or 0
             standing = Standing(member, experiment, step)
             self._standings[member.name] = standing
-            old = before.get(str(workdir))
-            diverged = old and old.status == 'diverged' and workdir.exists()
-            self._outcomes[member.name] = (
-                old if diverged else self._outcome(standing, 'pending')
-            )
-        pending = self.pending()
+            self._outcomes[member.name] = self._outcome(standing, 'pending')
         self._progress = SweepProgress(
-            sum(standing.images_left for standing in pending),
-            len(pending),
+            {one.member.name: one.images_left for one in self.pending()},
             members[0].config.logging.every_seconds,
         )
         self._write()
@@ -101,7 +94,7 @@ class Scoreboard:
         return Listener(
             begun=self._begun,
             ended=self._ended,
-            progress_report=self._progress.of_epoch,
+            progress=lambda jobs: self._progress.of(_names(jobs)),
             log=log,
         )
 
@@ -119,15 +112,16 @@ class Scoreboard:
     def _ended(self, job: Job, divergence: DivergenceError | None) -> None:
         name = job.folder.name
         status = 'diverged' if divergence else 'finished'
-        outcome = self._outcome(self._standings[name], status)
         if divergence:
-            outcome = dataclasses.replace(outcome, error=str(divergence))
+            message = {'message': str(divergence)}
+            workdir_lib.write_json(job.folder / workdir_lib.DIVERGENCE, message)
+        outcome = self._outcome(self._standings[name], status)
         with self._lock:
             self._outcomes[name] = outcome
             self._write()
         accuracy = outcome.validation_accuracy
         best = 'no epoch' if accuracy is None else f'best validation {accuracy:.4f}'
-        self._progress.end_run(f'{name} {status}: {best}')
+        self._progress.end_run(name, f'{status}: {best}')
 
     def _outcome(self, standing: Standing, status: str) -> Outcome:
         """As the work folder's latest checkpoint tells."""
@@ -136,7 +130,11 @@ class Scoreboard:
         step = checkpoints.latest(log)
         lines = checkpoints.read_record(step).metrics if step is not None else ()
         scored = learning.of_split(lines, 'validation')
-        if status == 'pending' and (step or 0) >= standing.experiment.total_steps:
+        path, error = workdir / workdir_lib.DIVERGENCE, None
+        if path.exists():
+            status = 'diverged'
+            error = workdir_lib.read_json_object(path).get('message')
+        elif status == 'pending' and (step or 0) >= standing.experiment.total_steps:
             status = 'finished'
         return Outcome(
             workdir=str(workdir),
@@ -144,7 +142,12 @@ class Scoreboard:
             seed=standing.member.seed,
             status=status,
             validation_accuracy=learning.best(lines)['accuracy'] if scored else None,
+            error=error,
         )
 
     def _write(self) -> None:
         write_outcomes(self._folder, self.outcomes)
+
+
+def _names(jobs: Sequence[Job]) -> list[str]:
+    return [job.folder.name for job in jobs]

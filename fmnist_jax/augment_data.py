@@ -1,7 +1,8 @@
 """Alters training images, once: python -m fmnist_jax.augment_data --config=… --output=…
 
 The folder it writes is trained on by `--config.data.idx_dir=FOLDER` and a
-`--config.data.name` of its own.
+`--config.data.name` of its own. It replaces nothing but what the same config and flags
+would write again.
 """
 
 from absl import flags

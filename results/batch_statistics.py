@@ -28,8 +28,7 @@ from fmnist_jax.training import provenance, trained
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import configure_jax
 from fmnist_jax.training.inference import ModelFunctions
-
-FILE = 'batch_statistics.json'
+from results.keep import BATCH_STATISTICS
 
 
 def score(workdir: epath.PathLike) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def score(workdir: epath.PathLike) -> dict[str, Any]:
         'num_examples': len(labels),
         'epochs': epochs,
     }
-    workdir_lib.write_json(folder / FILE, result)
+    workdir_lib.write_json(folder / BATCH_STATISTICS, result)
     last = epochs[-1]['raw']
     log(
         f'{folder}: after epoch {epochs[-1]["epoch"]}, with the statistics of the '

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.runs import Run
 from results import keep
-from results.recipes import Reading, Recipe
+from results.recipes import LR_RANGE_TEST_EPOCHS, Reading, Recipe
 
 GROUP = 'reproduction'
 
@@ -35,42 +37,46 @@ class Kept:
     @classmethod
     def read(cls, folder: Path) -> 'Kept':
         """Reads a folder that `results/keep.py` wrote."""
-        names = (keep.DIVERGENCE, keep.LR_RANGE_TEST, keep.BATCH_STATISTICS)
+        names = (workdir_lib.DIVERGENCE, keep.LR_RANGE_TEST, keep.BATCH_STATISTICS)
         others = {
             name: json.loads((folder / name).read_text())
             for name in names
             if (folder / name).exists()
         }
-        is_ordinary = others.keys().isdisjoint((keep.DIVERGENCE, keep.LR_RANGE_TEST))
+        is_ordinary = others.keys().isdisjoint(
+            (workdir_lib.DIVERGENCE, keep.LR_RANGE_TEST)
+        )
         return cls(folder, Run.read(folder) if is_ordinary else None, others)
 
     @property
     def diverged(self) -> bool:
         """Whether training stopped because the loss was no longer finite."""
-        return keep.DIVERGENCE in self.others
+        return workdir_lib.DIVERGENCE in self.others
+
+
+def kept_folder(runs: Path, recipe: Recipe, seed: int) -> Path:
+    """Where the small files of a run are kept."""
+    return runs / GROUP / recipe.name / f'seed{seed}'
 
 
 def read_recipe(runs: Path, recipe: Recipe) -> list[Kept]:
     """The runs of a recipe that are kept, by seed."""
     seeds = range(recipe.num_seeds)
-    folders = [runs / GROUP / recipe.name / f'seed{seed}' for seed in seeds]
+    folders = [kept_folder(runs, recipe, seed) for seed in seeds]
     return [Kept.read(folder) for folder in folders if folder.exists()]
 
 
 def figures(kept: Kept, reading: Reading) -> dict[str, float]:
     """What a run came to, by metric; accuracies in per cent.
 
+    A sweep of learning rates that led to no suggestion has no `learning_rate`.
+
     Raises:
-      ValueError: the test set was scored with another checkpoint than the reading's.
+      UserError: the test set was scored with another checkpoint than the reading's, or
+        a sweep of learning rates stopped before its last epoch.
     """
     if reading.source == 'lr_range_test':
-        test = kept.others[keep.LR_RANGE_TEST]
-        return {
-            'train_loss': test['loss'][-1],
-            'test_loss': test['validation_loss'][-1],
-            'test_accuracy': 100 * test['validation_accuracy'][-1],
-            'learning_rate': test['suggestion'],
-        }
+        return _sweep_figures(kept)
     line = select(_scored(kept, reading.source), reading.epoch)
     train = kept.run.lines('train')[line['epoch'] - 1]
     found = {
@@ -86,6 +92,25 @@ def figures(kept: Kept, reading: Reading) -> dict[str, float]:
         classes = _evaluation(kept, line['step'])['per_class']
         (shirt,) = (entry for entry in classes if entry['name'] == 'Shirt')
         found['shirt_f1'] = 100 * shirt['f1']
+    return found
+
+
+def _sweep_figures(kept: Kept) -> dict[str, float]:
+    test = kept.others[keep.LR_RANGE_TEST]
+    num_epochs = len(test['validation_loss'])
+    if num_epochs < LR_RANGE_TEST_EPOCHS:
+        raise UserError(
+            f'{kept.folder / keep.LR_RANGE_TEST} ends after {num_epochs} of '
+            f'{LR_RANGE_TEST_EPOCHS} epochs, and is no figure of the last; remove '
+            f'{kept.folder}'
+        )
+    found = {
+        'train_loss': test['loss'][-1],
+        'test_loss': test['validation_loss'][-1],
+        'test_accuracy': 100 * test['validation_accuracy'][-1],
+    }
+    if test['suggestion'] is not None:
+        found['learning_rate'] = test['suggestion']
     return found
 
 
@@ -110,8 +135,8 @@ def select(lines: Sequence[Mapping[str, Any]], epoch: str) -> Mapping[str, Any]:
 def _evaluation(kept: Kept, step: int) -> Mapping[str, Any]:
     metrics = kept.run.evaluations['test']
     if metrics['checkpoint_step'] != step:
-        raise ValueError(
+        raise UserError(
             f'{kept.folder}: the test set was scored at step '
-            f'{metrics["checkpoint_step"]}, not {step}'
+            f'{metrics["checkpoint_step"]}, not {step}; score that one'
         )
     return metrics

@@ -12,17 +12,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from etils import epath
+
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.data.altered import DESCRIPTION as AUGMENTATION
+from fmnist_jax.errors import UserError
+from fmnist_jax.reporting.range_test.result import RESULT as LR_RANGE_TEST
+
 RUNS = Path(__file__).parent / 'runs'
 FILES = ('config.json', 'provenance.json', 'metrics.jsonl', 'startup.json')
-# Says that training diverged, and how; see results/reproduce.py.
-DIVERGENCE = 'divergence.json'
-# All that a learning-rate range test leaves: config and provenance are in it.
-LR_RANGE_TEST = 'lr_range_test.json'
 # See results/batch_statistics.py.
 BATCH_STATISTICS = 'batch_statistics.json'
-# How images were altered before training; see fmnist_jax/data/altered.py.
-AUGMENTATION = 'augmentation.json'
-OTHERS = (DIVERGENCE, LR_RANGE_TEST, BATCH_STATISTICS, AUGMENTATION)
+OTHERS = (workdir_lib.DIVERGENCE, LR_RANGE_TEST, BATCH_STATISTICS, AUGMENTATION)
 
 
 def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
@@ -34,12 +35,14 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
       figures: whether to copy the figures of evaluations, too.
 
     Raises:
-      FileNotFoundError: `workdir` holds no run.
+      FileNotFoundError: `workdir` holds no run that is done.
     """
     patterns = ('eval/*/metrics.json', *(['eval/*/*.png'] if figures else []))
     found = [path for pattern in patterns for path in workdir.glob(pattern)]
     names = [*_required(workdir), *(path.relative_to(workdir) for path in found)]
     names += [name for name in OTHERS if (workdir / name).exists()]
+    if missing := [name for name in names if not (workdir / name).exists()]:
+        raise FileNotFoundError(f'{workdir / missing[0]} is missing')
     # A kill leaves a whole copy or none.
     partial = folder.with_name(f'.{folder.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -54,8 +57,8 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
 def _required(workdir: Path) -> Sequence[str]:
     """What a run of its kind must have left."""
     if (workdir / LR_RANGE_TEST).exists():
-        return ()
-    if (workdir / DIVERGENCE).exists():
+        return ()  # Config and provenance are in it.
+    if (workdir / workdir_lib.DIVERGENCE).exists():
         return ('config.json', 'provenance.json', 'metrics.jsonl')
     return FILES
 
@@ -67,11 +70,19 @@ def main() -> None:
     parser.add_argument('--figures', action='store_true', help='copy figures, too')
     parser.add_argument('workdirs', nargs='+', type=Path)
     arguments = parser.parse_args()
+    group = RUNS / arguments.to
+    try:
+        workdir_lib.check(epath.Path(group), 'choose another --to')
+    except UserError as error:
+        sys.exit(f'error: {error}')
     for workdir in arguments.workdirs:
         if not (workdir / 'metrics.jsonl').exists():
             sys.exit(f'error: {workdir} is not the work folder of a run')
-        folder = RUNS / arguments.to / workdir.resolve().name
-        keep(workdir, folder, figures=arguments.figures)
+        folder = group / workdir.resolve().name
+        try:
+            keep(workdir, folder, figures=arguments.figures)
+        except FileNotFoundError as error:
+            sys.exit(f'error: {error}: the run is not done')
         print(folder)
 
 

@@ -1,7 +1,9 @@
 """The recipes of five public projects, S0 to S4, and the figures they published.
 
-The figures are from the projects' logs; which epoch they are of, and how they were
-computed, from their code. Accuracies and F1 scores are in per cent, as in the tables.
+Where the projects are, and what their figures do not say, is in
+results/reproduction.md. The figures are from the projects' logs; which epoch they are
+of, and how they were computed, from their code. Accuracies and F1 scores are in per
+cent, as in the tables.
 """
 
 import dataclasses
@@ -20,6 +22,8 @@ SOURCES = (
     'batch_statistics_scaled',
     'lr_range_test',
 )
+# S1's sweep of learning rates: of epochs 0 to 49, each 10^(1/20) times the one before.
+LR_RANGE_TEST_EPOCHS = 50
 EPOCHS = ('last', 'highest_accuracy', 'lowest_loss')
 
 
@@ -32,17 +36,20 @@ class Reading:
       epoch: one of `EPOCHS`: the last; or that of the highest accuracy, or the lowest
         loss, on what the run validates on.
       source: one of `SOURCES`.
-      published: figures by metric: `train_loss`, `train_accuracy`,
-        `validation_accuracy`, `test_loss`, `test_accuracy`, `shirt_f1`,
-        `learning_rate`.
+      published: figures by metric, with the digits that they were published with:
+        `train_loss`, `train_accuracy`, `validation_accuracy`, `test_loss`,
+        `test_accuracy`, `shirt_f1`, `learning_rate`.
       explanations: by metric, why ours differs by more than chance: a sentence.
+      not_judged: by metric, why the spread of our runs says nothing of whether the
+        published figure agrees: a sentence.
     """
 
     title: str = ''
     epoch: str = 'last'
     source: str = 'metrics'
-    published: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    published: Mapping[str, str] = dataclasses.field(default_factory=dict)
     explanations: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    not_judged: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Recipe:
       config: the name of a file in configs/seeds/, and maybe a variant of it.
       readings: what the table shows.
       overrides: fields of the config that differ.
-      num_seeds: how many runs, with seeds from 0.
+      num_seeds: how many runs, with seeds from 0: five where one takes less than ten
+        minutes on two CPU cores, three where less than an hour, else one.
       evaluated_at: one of `EPOCHS`, whose checkpoint is scored on the test set; None
         where the test set is the validation set, so that every epoch is.
       order: of the altered images that it is trained on, `shuffled` or `grouped`; None
@@ -89,12 +97,12 @@ class Recipe:
 
 
 def _figures(
-    train_loss: float | None = None,
-    train_accuracy: float | None = None,
-    test_loss: float | None = None,
-    test_accuracy: float | None = None,
-    **others: float,
-) -> Mapping[str, float]:
+    train_loss: str | None = None,
+    train_accuracy: str | None = None,
+    test_loss: str | None = None,
+    test_accuracy: str | None = None,
+    **others: str,
+) -> Mapping[str, str]:
     values = {
         'train_loss': train_loss,
         'train_accuracy': train_accuracy,
@@ -114,9 +122,11 @@ _S0 = (
             Reading(
                 'best epoch (its 6th)',
                 'highest_accuracy',
-                published=_figures(3.692, 75.01, 2.740, 77.70),
+                published=_figures('3.692', '75.01', '2.740', '77.70'),
             ),
-            Reading('epoch 10', published=_figures(None, None, 5.992, 70.89)),
+            Reading(
+                'epoch 10', published=_figures('3.81149', '74.36', '5.992', '70.89')
+            ),
         ),
     ),
     Recipe(
@@ -128,9 +138,11 @@ _S0 = (
             Reading(
                 'best epoch (its 6th)',
                 'highest_accuracy',
-                published=_figures(0.3198, 88.29, 0.3397, 88.17),
+                published=_figures('0.3198', '88.29', '0.3397', '88.17'),
             ),
-            Reading('epoch 10', published=_figures(0.2936, 89.08, 0.3785, 85.94)),
+            Reading(
+                'epoch 10', published=_figures('0.2936', '89.08', '0.3785', '85.94')
+            ),
         ),
     ),
     Recipe(
@@ -151,12 +163,14 @@ _S1 = (
         (
             Reading(
                 'epoch 25',
-                published=_figures(0.1248, 95.34, 0.3715, 90.02, shirt_f1=71.94),
+                published=_figures(
+                    '0.1248', '95.34', '0.3715', '90.02', shirt_f1='71.94'
+                ),
             ),
             Reading(
                 'lowest test loss (its 9th epoch)',
                 'lowest_loss',
-                published=_figures(test_loss=0.2803),
+                published=_figures(test_loss='0.2803'),
             ),
         ),
         evaluated_at='last',
@@ -169,7 +183,8 @@ _S1 = (
         (
             Reading(
                 source='lr_range_test',
-                published=_figures(test_accuracy=79.56, learning_rate=1e-3),
+                published=_figures(test_accuracy='79.56', learning_rate='1e-3'),
+                not_judged={'learning_rate': 'It was read off a curve by eye.'},
             ),
         ),
         script='lr_range_test',
@@ -181,53 +196,56 @@ def _s2(
     name: str,
     title: str,
     config: str,
-    published: Mapping[str, float],
+    published: Mapping[str, str],
+    not_judged: str = '',
     **overrides: object,
 ) -> Recipe:
     # Its figures of training are means over the epoch, those of the test set after it.
-    reading = Reading(published=published)
+    reasons = dict.fromkeys(published, not_judged) if not_judged else {}
+    reading = Reading(published=published, not_judged=reasons)
     return Recipe(name, 'S2', title, config, (reading,), overrides)
 
 
 _S2 = (
-    _s2('linear', 'linear', 'linear', _figures(0.4629, 84.09, 0.4698, 83.72)),
+    _s2('linear', 'linear', 'linear', _figures('0.4629', '84.09', '0.4698', '83.72')),
     _s2(
         'tinyvgg_sgd',
         'tinyvgg',
         'tinyvgg_sgd',
-        _figures(0.3197, 88.41, 0.3175, 88.58),
+        _figures('0.3197', '88.41', '0.3175', '88.58'),
     ),
     _s2(
         'tinyvgg_sgd-rand_augment',
         'tinyvgg, RandAugment',
         'tinyvgg_sgd:rand_augment',
-        _figures(0.4619, 83.19, 0.3675, 86.95),
+        _figures('0.4619', '83.19', '0.3675', '86.95'),
     ),
     _s2(
         'tinyvgg_sgd-original_and_augmented',
         'tinyvgg, original + augmented',
         'tinyvgg_sgd:original_and_augmented',
-        _figures(0.4036, 85.16, 0.3530, 87.40),
+        _figures('0.4036', '85.16', '0.3530', '87.40'),
     ),
     _s2(
         'tinyvgg_sgd-5_epochs',
         'tinyvgg, 5 epochs',
         'tinyvgg_sgd',
-        _figures(0.2894, 89.47, 0.3080, 89.09),
+        _figures('0.2894', '89.47', '0.3080', '89.09'),
         num_epochs=5,
     ),
     _s2(
         'tinyvgg_sgd-lr_0.2',
         'tinyvgg, learning rate 0.2',
         'tinyvgg_sgd',
-        _figures(2.3042, 9.79, 2.3037, 9.99),
+        _figures('2.3042', '9.79', '2.3037', '9.99'),
+        'A run is trained or stays at chance, and no mean tells of both.',
         **{'optimizer.learning_rate': 0.2},
     ),
     _s2(
         'tinyvgg_sgd-lr_0.05',
         'tinyvgg, learning rate 0.05',
         'tinyvgg_sgd',
-        _figures(0.3463, 87.56, 0.3381, 88.01),
+        _figures('0.3463', '87.56', '0.3381', '88.01'),
         **{'optimizer.learning_rate': 0.05},
     ),
 )
@@ -236,9 +254,9 @@ _S2 = (
 def _s3(
     variant: str,
     title: str,
-    published: Mapping[str, float],
-    num_seeds: int,
+    published: Mapping[str, str],
     order: str | None = None,
+    num_seeds: int = 3,
 ) -> Recipe:
     # The checkpoint of the lowest validation loss is what S3 scores on the test set.
     reading = Reading(epoch='lowest_loss', source='evaluation', published=published)
@@ -254,22 +272,11 @@ def _s3(
     )
 
 
-def _s3_augmented(model: str, published: Mapping[str, float], num_seeds: int) -> tuple:
+def _s3_augmented(model: str, published: Mapping[str, str]) -> tuple[Recipe, Recipe]:
+    title = f'{model} + augmentation'
     return (
-        _s3(
-            f'{model}_leaking',
-            f'{model} + augmentation',
-            published,
-            num_seeds,
-            'shuffled',
-        ),
-        _s3(
-            f'{model}_sound',
-            f'{model} + augmentation, sound validation',
-            {},
-            2,
-            'grouped',
-        ),
+        _s3(f'{model}_leaking', title, published, 'shuffled'),
+        _s3(f'{model}_sound', f'{title}, sound validation', {}, 'grouped'),
     )
 
 
@@ -277,9 +284,9 @@ _VGG_LIKE_80 = dataclasses.replace(
     _s3(
         'vgg_like_leaking',
         'vgg_like + augmentation, 80 epochs',
-        _figures(None, 98.61, 0.2404, 94.87, validation_accuracy=97.20),
-        1,
+        _figures(None, '98.61', '0.2404', '94.87', validation_accuracy='97.20'),
         'shuffled',
+        num_seeds=1,
     ),
     name='keras_cnns-vgg_like_leaking-80_epochs',
     overrides={'num_epochs': 80},
@@ -290,17 +297,20 @@ _S3 = (
     _s3(
         'arch1',
         'arch1, no augmentation',
-        _figures(0.2602, 90.36, 0.2419, 90.92, validation_accuracy=91.50),
-        5,
+        _figures('0.2602', '90.36', '0.2419', '90.92', validation_accuracy='91.50'),
+        num_seeds=5,
     ),
     *_s3_augmented(
-        'arch1', _figures(0.2201, 91.81, 0.2179, 91.82, validation_accuracy=92.93), 5
+        'arch1',
+        _figures('0.2201', '91.81', '0.2179', '91.82', validation_accuracy='92.93'),
     ),
     *_s3_augmented(
-        'arch2', _figures(0.2107, 92.19, 0.2213, 91.78, validation_accuracy=93.08), 5
+        'arch2',
+        _figures('0.2107', '92.19', '0.2213', '91.78', validation_accuracy='93.08'),
     ),
     *_s3_augmented(
-        'vgg_like', _figures(0.1367, 94.96, 0.1823, 93.54, validation_accuracy=94.85), 3
+        'vgg_like',
+        _figures('0.1367', '94.96', '0.1823', '93.54', validation_accuracy='94.85'),
     ),
     _VGG_LIKE_80,
 )
@@ -309,8 +319,8 @@ _S3 = (
 def _s4(
     batch_size: int,
     learning_rate: float,
-    published: Mapping[str, float],
-    best_accuracy: float,
+    published: Mapping[str, str],
+    best_accuracy: str,
 ) -> Recipe:
     as_published = 'batch_statistics'
     readings = (
@@ -340,12 +350,12 @@ def _s4(
 
 
 _S4 = (
-    _s4(100, 0.01, _figures(None, 95.64, 0.397, 89.92), 90.60),
-    _s4(500, 0.01, _figures(None, 96.50, 0.378, 90.24), 90.93),
-    _s4(1000, 0.01, _figures(None, 96.55, 0.368, 90.75), 91.09),
-    _s4(100, 0.001, _figures(None, 97.16, 0.412, 89.83), 90.85),
-    _s4(500, 0.001, _figures(None, 94.96, 0.320, 89.90), 90.24),
-    _s4(1000, 0.001, _figures(None, 94.24, 0.310, 89.60), 90.01),
+    _s4(100, 0.01, _figures(None, '95.64', '0.397', '89.92'), '90.60'),
+    _s4(500, 0.01, _figures(None, '96.50', '0.378', '90.24'), '90.93'),
+    _s4(1000, 0.01, _figures(None, '96.55', '0.368', '90.75'), '91.09'),
+    _s4(100, 0.001, _figures(None, '97.16', '0.412', '89.83'), '90.85'),
+    _s4(500, 0.001, _figures(None, '94.96', '0.320', '89.90'), '90.24'),
+    _s4(1000, 0.001, _figures(None, '94.24', '0.310', '89.60'), '90.01'),
 )
 
 PROJECTS = ('S0', 'S1', 'S2', 'S3', 'S4')

@@ -4,7 +4,9 @@ For each row of `results/recipes.py`, or those named, trains its seeds in `FOLDE
 and scores them as the row needs it, one process after another: the first seed of all
 rows, then the second. The small files of a run that is done are kept at once in
 `results/runs/reproduction/ROW/seedN`, and it is not run again. What was interrupted
-goes on from its last checkpoint. `--list` says what is kept and what is missing.
+goes on from its last checkpoint. What was run, or went on, while files differed from
+the commit is not kept, and not done until its work folder is removed. `--list` says
+what is kept and what is missing.
 
 A run that diverges is a result, too: `divergence.json` keeps what was said of it.
 """
@@ -19,32 +21,32 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from etils import epath
+
+from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import DivergenceError, UserError, unknown_name
 from fmnist_jax.reporting.console import log, table
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.units import duration
+from fmnist_jax.training.provenance import git_commit
 from results import keep
-from results.figures import GROUP, read_recipe, select
-from results.recipes import RECIPES, Recipe
+from results.figures import kept_folder, read_recipe, select
+from results.recipes import LR_RANGE_TEST_EPOCHS, RECIPES, Recipe
 
 ROOT = Path(__file__).parent.parent
-# S1's 1e-4 * 10**(epoch / 20) in epochs 0 to 49.
+# S1's 1e-4 * 10**(epoch / 20), its first epoch being 0.
 LR_RANGE_TEST = (
     '--per=epoch',
     '--min=1e-4',
-    f'--max={1e-4 * 10 ** (49 / 20)!r}',
-    '--duration=50 epochs',
+    f'--max={1e-4 * 10 ** ((LR_RANGE_TEST_EPOCHS - 1) / 20)!r}',
+    f'--duration={LR_RANGE_TEST_EPOCHS} epochs',
 )
 
 
 class Failure(Exception):
-    """A command failed, and has said why."""
-
-
-def kept_folder(recipe: Recipe, seed: int, runs: Path) -> Path:
-    """Where the small files of a run are kept."""
-    return runs / GROUP / recipe.name / f'seed{seed}'
+    """Why a run is not done, in one line; a command that failed has said more."""
 
 
 def main() -> None:
@@ -52,20 +54,19 @@ def main() -> None:
     arguments = _parse()
     try:
         recipes = find(arguments.rows)
-    except UserError as error:
+        if arguments.list:
+            print(summary(recipes, arguments.runs))
+            return
+        workdir, runs = arguments.workdir.resolve(), arguments.runs.resolve()
+        workdir_lib.check(epath.Path(workdir))
+        workdir_lib.check(epath.Path(runs), 'choose other --runs')
+        if not arguments.allow_dirty:
+            _check_checkout()
+    except (UserError, Failure) as error:
         sys.exit(f'error: {error}')
-    if arguments.list:
-        print(summary(recipes, arguments.runs))
-        return
-    if not (arguments.allow_dirty or _is_clean()):
-        sys.exit(
-            'error: the checkout has changes that are not committed, so that nobody '
-            'could tell what was run; commit them, or try with --allow-dirty, which '
-            'keeps nothing'
-        )
     # Then a command under way is stopped, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if failed := run(recipes, arguments.workdir.resolve(), arguments.runs.resolve()):
+    if failed := run(recipes, workdir, runs, allow_dirty=arguments.allow_dirty):
         sys.exit(f'error: these are not done, as told above: {", ".join(failed)}')
 
 
@@ -101,7 +102,7 @@ def find(names: Sequence[str]) -> list[Recipe]:
     if unknown := [name for name in names if name not in by_name]:
         raise unknown_name('row', unknown[0], by_name)
     if names:
-        return [by_name[name] for name in names]
+        return [by_name[name] for name in dict.fromkeys(names)]
     return [recipe for recipe in RECIPES if not recipe.not_run]
 
 
@@ -114,7 +115,7 @@ def summary(recipes: Sequence[Recipe], runs: Path) -> str:
         missing = [
             str(seed)
             for seed in range(recipe.num_seeds)
-            if not kept_folder(recipe, seed, runs).exists()
+            if not kept_folder(runs, recipe, seed).exists()
         ]
         fastest = duration(min(seconds)) if seconds else ''
         number = f'{len(kept)} of {recipe.num_seeds}'
@@ -122,13 +123,17 @@ def summary(recipes: Sequence[Recipe], runs: Path) -> str:
     return table(rows, ('row', 'project', 'kept', 'missing seeds', 'fastest'))
 
 
-def run(recipes: Sequence[Recipe], workdir: Path, runs: Path) -> list[str]:
+def run(
+    recipes: Sequence[Recipe], workdir: Path, runs: Path, *, allow_dirty: bool = False
+) -> list[str]:
     """Runs what is not kept.
 
     Args:
       recipes: the rows.
       workdir: for their work folders and data.
       runs: `results/runs`, or another folder to keep small files in.
+      allow_dirty: whether to run what the checkout holds, committed or not, and keep
+        nothing.
 
     Returns:
       The runs that are not done, `ROW/seedN`; the others went on.
@@ -137,7 +142,7 @@ def run(recipes: Sequence[Recipe], workdir: Path, runs: Path) -> list[str]:
         (recipe, seed)
         for seed in range(max(recipe.num_seeds for recipe in recipes))
         for recipe in recipes
-        if seed < recipe.num_seeds and not kept_folder(recipe, seed, runs).exists()
+        if seed < recipe.num_seeds and not kept_folder(runs, recipe, seed).exists()
     ]
     failed, started = [], time.monotonic()
     for number, (recipe, seed) in enumerate(due, start=1):
@@ -145,21 +150,35 @@ def run(recipes: Sequence[Recipe], workdir: Path, runs: Path) -> list[str]:
         elapsed = duration(time.monotonic() - started)
         log(f'\n=== {number} of {len(due)}: {name}, {elapsed} so far')
         folder = workdir / recipe.name / f'seed{seed}'
+        kept = None if allow_dirty else kept_folder(runs, recipe, seed)
         try:
-            with _locked(folder) as lock:
-                _run(recipe, seed, folder, workdir / 'data', lock)
+            _run_and_keep(recipe, seed, folder, workdir / 'data', kept)
         except Failure as error:
             log(f'{name} is not done: {error}')
             failed.append(name)
-            continue
-        if _was_clean(folder):
-            kept = kept_folder(recipe, seed, runs)
-            keep.keep(folder, kept)
-            log(f'kept: {kept}')
-        else:
-            log(f'not kept: {folder} was run with changes that are not committed')
     log(f'{len(due) - len(failed)} of {len(due)} runs are done')
     return failed
+
+
+def _run_and_keep(
+    recipe: Recipe, seed: int, folder: Path, data: Path, kept: Path | None
+) -> None:
+    """Runs a seed of a row in `folder`; `kept` is None if nothing is kept."""
+    # Files may have been changed during the run before.
+    if kept is not None:
+        _check_checkout()
+    with _locked(folder) as lock:
+        _run(recipe, seed, folder, data, lock)
+        if kept is None:
+            log('not kept: --allow-dirty')
+            return
+        if not _was_clean(folder):
+            raise Failure(
+                f'{folder} was run with changes that are not committed; remove that '
+                'folder to run it again'
+            )
+        keep.keep(folder, kept)
+        log(f'kept: {kept}')
 
 
 @contextlib.contextmanager
@@ -179,13 +198,13 @@ def _locked(folder: Path) -> Iterator[int]:
 
 def _run(recipe: Recipe, seed: int, folder: Path, data: Path, lock: int) -> None:
     """Runs all that a row needs of a seed; what is done already takes seconds."""
-    (folder / keep.DIVERGENCE).unlink(missing_ok=True)
+    (folder / workdir_lib.DIVERGENCE).unlink(missing_ok=True)
     _prepare(recipe.order, data, lock)
-    for command in _training(recipe, seed, folder, data):
+    for command in commands(recipe, seed, folder, data):
         code, message = _call(command, lock)
         if code == DivergenceError.exit_code:
             text = json.dumps({'message': message}, indent=2)
-            (folder / keep.DIVERGENCE).write_text(text + '\n')
+            (folder / workdir_lib.DIVERGENCE).write_text(text + '\n')
             return
         if code:
             raise Failure(f'exit code {code} of {" ".join(command)}')
@@ -216,10 +235,20 @@ def _is_whole(folder: Path) -> bool:
     return path.exists() and json.loads(path.read_text())['complete']
 
 
-def _training(
+def commands(
     recipe: Recipe, seed: int, folder: Path, data: Path
 ) -> Iterator[tuple[str, ...]]:
-    """The commands, modules with their arguments; some follow from what came before."""
+    """The commands of a run, each when those before it are done.
+
+    Args:
+      recipe: the row.
+      seed: of the run.
+      folder: its work folder, in which later commands find what earlier ones left.
+      data: where altered images are.
+
+    Yields:
+      A module and its arguments.
+    """
     overrides = {**recipe.overrides, 'seed': seed}
     if recipe.order:
         overrides['data.idx_dir'] = data / recipe.order
@@ -261,22 +290,27 @@ def _call(command: Sequence[str], lock: int) -> tuple[int, str]:
     return done.returncode, (done.stderr.splitlines() or [''])[-1]
 
 
-def _is_clean() -> bool:
-    """Whether the checkout is as it was committed."""
-    from fmnist_jax.training.provenance import git_commit  # noqa: PLC0415 - loads JAX
-
-    return _is_clean_commit(git_commit())
+def _check_checkout() -> None:
+    if not _is_clean_commit(git_commit()):
+        raise Failure(
+            'the checkout has changes that are not committed, so that nobody could '
+            'tell what was run; commit them, or try with --allow-dirty, which keeps '
+            'nothing'
+        )
 
 
 def _was_clean(folder: Path) -> bool:
-    """Likewise, when a run was started."""
-    path = folder / 'provenance.json'
+    """Whether the checkout was, each time that a run was started or went on."""
+    provenance = _provenance(folder)
+    starts = (provenance, *provenance.get('resumed', ()))
+    return all(_is_clean_commit(start['git_commit']) for start in starts)
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    path = folder / workdir_lib.PROVENANCE
     if path.exists():
-        provenance = json.loads(path.read_text())
-    else:
-        content = (folder / keep.LR_RANGE_TEST).read_text()
-        provenance = json.loads(content)['provenance']
-    return _is_clean_commit(provenance['git_commit'])
+        return json.loads(path.read_text())
+    return json.loads((folder / keep.LR_RANGE_TEST).read_text())['provenance']
 
 
 def _is_clean_commit(commit: str | None) -> bool:

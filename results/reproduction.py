@@ -43,7 +43,7 @@ class Comparison:
     Attributes:
       recipe: of the runs.
       reading: of them.
-      values: by metric, those of the runs that did not diverge.
+      values: by metric, those of the runs that did not diverge and have it.
       num_kept: how many runs there are.
       num_diverged: how many of them diverged.
       seconds: of training, of the fastest run; None where that is not known.
@@ -68,6 +68,16 @@ class Comparison:
         return sum(accuracy < _CHANCE for accuracy in accuracies)
 
     @property
+    def was_published_at_chance(self) -> bool:
+        """Whether the project's own run has learned nothing."""
+        published = self.reading.published
+        return float(published.get('train_accuracy', 'inf')) < _CHANCE
+
+    def num_without(self, metric: str) -> int:
+        """How many runs did not diverge, and have no value of a metric."""
+        return self.num_kept - self.num_diverged - len(self.values[metric])
+
+    @property
     def is_complete(self) -> bool:
         """Whether all runs of the recipe are there."""
         return self.num_kept == self.recipe.num_seeds
@@ -90,7 +100,11 @@ class Comparison:
         None before all runs of the recipe are there.
         """
         published = self.reading.published if self.is_complete else ()
-        return [metric for metric in published if self.limit(metric) is not None]
+        return [
+            metric
+            for metric in published
+            if metric not in self.reading.not_judged and self.limit(metric) is not None
+        ]
 
     @property
     def beyond(self) -> list[str]:
@@ -99,7 +113,7 @@ class Comparison:
         return [
             metric
             for metric in self.judged
-            if abs(statistics.mean(self.values[metric]) - published[metric])
+            if abs(statistics.mean(self.values[metric]) - float(published[metric]))
             > self.limit(metric)
         ]
 
@@ -117,8 +131,9 @@ def compare(runs: Path, recipe: Recipe) -> list[Comparison]:
                 recipe,
                 reading,
                 {
-                    metric: [values[metric] for values in found]
-                    for metric in (found[0] if found else ())
+                    metric: [values[metric] for values in found if metric in values]
+                    for metric in METRICS
+                    if any(metric in values for values in found)
                 },
                 len(kept),
                 len(kept) - len(finished),
@@ -173,7 +188,8 @@ def project_table(comparisons: Sequence[Comparison]) -> str:
         published = comparison.reading.published
         if published:
             cells = [_published(published, metric) for metric in metrics]
-            rows.append([comparison.title, 'published', *cells, '', ''])
+            number = '1, 1 at chance' if comparison.was_published_at_chance else ''
+            rows.append([comparison.title, 'published', *cells, number, ''])
         cells = [_ours(comparison, metric) for metric in metrics]
         title = '' if published else comparison.title
         rows.append([title, 'here', *cells, *_runs_and_time(comparison)])
@@ -181,22 +197,17 @@ def project_table(comparisons: Sequence[Comparison]) -> str:
     return f'{markdown_table(header, rows)}\n{_differences(comparisons)}'
 
 
-def _published(published: Mapping[str, float], metric: str) -> str:
-    if metric not in published:
-        return ''
-    _, digits, unit = METRICS[metric]
-    text = f'{published[metric]:.{digits}f}'
-    # Some losses are known to three digits.
-    return (text.removesuffix('0') if digits > 2 else text) + unit
+def _published(published: Mapping[str, str], metric: str) -> str:
+    return published[metric] + METRICS[metric][2] if metric in published else ''
 
 
 def _ours(comparison: Comparison, metric: str) -> str:
-    if not comparison.values:
-        return MISSING if metric in comparison.reading.published else ''
     if metric not in comparison.values:
-        return ''
+        return MISSING if metric in comparison.reading.published else ''
     _, digits, unit = METRICS[metric]
     text = f'{spread(comparison.values[metric], digits)}{unit}'
+    if num_without := comparison.num_without(metric):
+        text += f' ({num_without} without)'
     return f'**{text}**' if metric in comparison.beyond else text
 
 
@@ -222,11 +233,33 @@ def _runs_and_time(comparison: Comparison) -> tuple[str, str]:
 def _differences(comparisons: Sequence[Comparison]) -> str:
     lines = [_difference(c, metric) for c in comparisons for metric in c.beyond]
     judged = sum(len(c.judged) for c in comparisons)
-    if not judged:
-        return 'No row with published figures is complete yet.\n'
-    text = f'Published figures beyond ours ± 2·s·√(1 + 1/n): {len(lines)} of '
-    text += f'{judged}{":" if lines else "."}\n'
-    return text + ('\n' + '\n'.join(lines) + '\n' if lines else '')
+    text = 'No row with published figures is complete yet.\n'
+    if judged:
+        text = f'Published figures beyond ours ± 2·s·√(1 + 1/n): {len(lines)} of '
+        text += f'{judged}{":" if lines else "."}\n{_list(lines)}'
+    reasons = [line for c in comparisons for line in _not_judged(c)]
+    return text + (f'\nNot judged by that:\n{_list(reasons)}' if reasons else '')
+
+
+def _list(lines: Sequence[str]) -> str:
+    return '\n' + '\n'.join(lines) + '\n' if lines else ''
+
+
+def _not_judged(comparison: Comparison) -> list[str]:
+    """A line for each reason."""
+    metrics: dict[str, list[str]] = {}
+    for metric, reason in comparison.reading.not_judged.items():
+        metrics.setdefault(reason, []).append(METRICS[metric][0])
+    chance = ''
+    if comparison.was_published_at_chance and comparison.num_kept:
+        chance = (
+            f' At chance: 1 of 1 published, {comparison.num_at_chance} of '
+            f'{comparison.num_kept} here.'
+        )
+    return [
+        f'- {comparison.title}: {", ".join(names)}. {reason}{chance}'
+        for reason, names in metrics.items()
+    ]
 
 
 def _difference(comparison: Comparison, metric: str) -> str:

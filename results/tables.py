@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.comparison.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import config_value, markdown_table, spread
@@ -238,7 +239,7 @@ def main() -> None:
         text = path.read_text()
         try:
             made = render(text, ROOT / 'results' / 'runs')
-        except reproduction.UnexplainedError as error:
+        except (reproduction.UnexplainedError, UserError) as error:
             sys.exit(f'error: {error}')
         if made != text:
             stale.append(str(path.relative_to(ROOT)))

@@ -219,6 +219,44 @@ def test_what_was_cut_off_is_written_again_and_nothing_else(config, base, tmp_pa
     assert not (base / 'idx' / altered.DESCRIPTION).exists()
 
 
+@pytest.mark.parametrize('is_complete', [True, False])
+def test_images_altered_otherwise_are_not_overwritten(
+    is_complete, config, base, tmp_path
+):
+    out = tmp_path / 'out'
+    altered.augment_data(config, out)
+    path = out / altered.DESCRIPTION
+    held = json.loads(path.read_text())
+    path.write_text(json.dumps({**held, 'complete': is_complete}))
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    seeded = make_config(base, ALWAYS_FLIP)
+    seeded.seed = 1
+    for field, other, arguments in (
+        ('copies', config, {'copies': 1}),
+        ('order', config, {'order': 'shuffled'}),
+        ('seed', seeded, {}),
+        ('augmentation', make_config(base, FLIP), {}),
+    ):
+        with pytest.raises(UserError, match=f'{field} of augment.* differs') as caught:
+            altered.augment_data(other, out, **arguments)
+        assert '\n' not in str(caught.value)
+        assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_what_is_read_is_not_overwritten(config, tmp_path):
+    """Though it was itself altered, and so might be written again."""
+    out = tmp_path / 'out'
+    altered.augment_data(config, out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    config.data.name = 'altered'
+    config.data.idx_dir = str(out)
+    (tmp_path / 'link').symlink_to(out)
+    for output in (out, tmp_path / 'x' / '..' / 'out', tmp_path / 'link'):
+        with pytest.raises(UserError, match=r'is config\.data\.idx_dir, whose'):
+            altered.augment_data(config, output)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
 @pytest.mark.parametrize('name', ['mixup', 'cutmix'])
 def test_operations_that_mix_classes_are_refused(name, base, tmp_path):
     config = make_config(base, FLIP, {'name': name})

@@ -12,6 +12,7 @@ import pytest
 
 from configs import tinyvgg
 from fmnist_jax import config as config_lib
+from fmnist_jax import workdir as workdir_lib
 from results import keep, tables
 from tests.conftest import ROOT
 
@@ -56,12 +57,13 @@ def test_a_kept_run_is_whole(folder):
     config = json.loads((folder / 'config.json').read_text())
     epochs = [x['epoch'] for x in lines if x['split'] == 'validation']
     last = config['num_epochs']
-    if (folder / keep.DIVERGENCE).exists():
-        message = json.loads((folder / keep.DIVERGENCE).read_text())['message']
+    if (folder / workdir_lib.DIVERGENCE).exists():
+        message = json.loads((folder / workdir_lib.DIVERGENCE).read_text())['message']
         last = int(re.search(r'\(epoch (\d+)\)', message)[1]) - 1
     assert epochs == list(range(1, last + 1))
     provenance = json.loads((folder / 'provenance.json').read_text())
-    assert re.fullmatch('[0-9a-f]{40}', provenance['git_commit'])
+    for start in (provenance, *provenance.get('resumed', ())):
+        assert re.fullmatch('[0-9a-f]{40}', start['git_commit'])
 
 
 def test_the_headline_is_of_the_recipe_that_the_config_holds():
@@ -140,10 +142,10 @@ def test_a_run_is_kept_whole_or_not_at_all(tmp_path):
         keep.keep(workdir, kept)
     assert {path.name for path in kept.iterdir()} == before
     # One that diverged may have stopped before its first call was done.
-    (workdir / keep.DIVERGENCE).write_text('{"message": ""}')
+    (workdir / workdir_lib.DIVERGENCE).write_text('{"message": ""}')
     shutil.rmtree(workdir / 'eval')
     keep.keep(workdir, kept)
-    expected = before - {'startup.json', 'eval'} | {keep.DIVERGENCE}
+    expected = before - {'startup.json', 'eval'} | {workdir_lib.DIVERGENCE}
     assert {path.name for path in kept.iterdir()} == expected
     assert [path.name for path in kept.parent.iterdir()] == ['run']
 
@@ -158,10 +160,21 @@ def test_a_folder_without_a_name_is_kept_under_its_own(tmp_path, monkeypatch):
 
 
 def test_what_is_no_run_is_not_kept(tmp_path):
-    command = (sys.executable, '-m', 'results.keep', '--to=x', str(tmp_path))
-    done = subprocess.run(
-        command, cwd=ROOT, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith('error: ')
-    assert not (RUNS / 'x').exists()
+    shutil.copytree(RUNS / 'tinyvgg' / 'seed0', tmp_path / 'begun')
+    (tmp_path / 'begun' / 'startup.json').unlink()
+    for group, workdir, part in (
+        ('x', tmp_path, 'is not the work folder of a run'),
+        ('x', ROOT / 'LICENSE', 'is not the work folder of a run'),
+        ('x', tmp_path / 'begun', 'startup.json is missing: the run is not done'),
+        ('runs.json', RUNS / 'tinyvgg' / 'seed0', 'choose another --to'),
+        ('/proc/x', RUNS / 'tinyvgg' / 'seed0', 'choose another --to'),
+    ):
+        command = (sys.executable, '-m', 'results.keep', f'--to={group}', str(workdir))
+        done = subprocess.run(
+            command, cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert line.startswith('error: ')
+        assert part in line
+        assert not (RUNS / 'x').exists()

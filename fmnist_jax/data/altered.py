@@ -1,5 +1,7 @@
 """Training images altered once, before training: a config in, four IDX files out."""
 
+import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,8 +50,8 @@ def augment_data(
 
     Raises:
       UserError: the config or the data are not what they should be, an operation mixes
-        images of different classes, or the folder holds other data or cannot be
-        written to.
+        images of different classes, or the folder holds other data, those that are
+        read, or data altered otherwise, or cannot be written to.
     """
     config_lib.validate(config)
     if order not in ORDERS:
@@ -60,17 +62,18 @@ def augment_data(
             "in --config.augmentation=\"({'name': 'horizontal_flip'},)\""
         )
     folder = epath.Path(output).expanduser()
-    _check_output(folder)
+    _check_output(folder, config.data.idx_dir)
     make_augmentation(config.augmentation, num_classes=2)  # Told before data are read.
     dataset = load_dataset(config.data, log)
     _check_labels(config, dataset)
+    description = _describe(config, dataset, copies, order)
+    _check_description(folder, description)
     images, labels = _alter(config, dataset, copies)
     positions = _positions(config.seed, order, *images.shape[:2])
     arrays = dataset.arrays | {
         'train_images': images.reshape(-1, *images.shape[2:])[positions],
         'train_labels': np.tile(labels, 1 + copies)[positions],
     }
-    description = _describe(config, dataset, copies, order)
     _write(folder, arrays, description)
     log(
         f'{len(positions):,} training images, {order}: {len(labels):,} as they are '
@@ -81,15 +84,43 @@ def augment_data(
     return description
 
 
-def _check_output(folder: epath.Path) -> None:
-    """Refuses a folder that holds what cannot be made again by the same command."""
+def _check_output(folder: epath.Path, idx_dir: str | None) -> None:
+    """Refuses a folder of data that no such command wrote, or that are read."""
     workdir_lib.check(folder, 'choose another --output')
+    if idx_dir and _is_same(folder, epath.Path(idx_dir).expanduser()):
+        raise UserError(
+            f'{folder} is config.data.idx_dir, whose images this would overwrite; '
+            'choose another --output'
+        )
     names = [file for name in FILE_NAMES.values() for file in (name, f'{name}.gz')]
     found = [name for name in names if (folder / name).exists()]
     if found and not (folder / DESCRIPTION).exists():
         raise UserError(
             f'{folder} holds {found[0]}, which may be data that this would overwrite; '
             'choose another --output'
+        )
+
+
+def _is_same(one: epath.Path, other: epath.Path) -> bool:
+    """Whether both are one folder, if by way of a symbolic link."""
+    paths = (os.fspath(workdir_lib.absolute(path)) for path in (one, other))
+    first, second = (p if '://' in p else os.path.realpath(p) for p in paths)
+    return first == second
+
+
+def _check_description(folder: epath.Path, description: Mapping[str, Any]) -> None:
+    """Refuses a folder of images altered otherwise, or of others, whole or not."""
+    path = folder / DESCRIPTION
+    if not path.exists():
+        return
+    held, now = workdir_lib.read_json_object(path), json.loads(json.dumps(description))
+    # Where the images were read from is of no matter: their checksums are there.
+    differing = [k for k in now if k not in ('source', 'complete')]
+    differing = [key for key in differing if held.get(key) != now[key]]
+    if differing:
+        raise UserError(
+            f'{folder} holds other images, which this would overwrite: '
+            f'{", ".join(differing)} of {DESCRIPTION} differs; choose another --output'
         )
 
 

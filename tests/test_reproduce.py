@@ -1,0 +1,198 @@
+"""How the rows of the five projects are run, and what is kept of them."""
+
+import dataclasses
+import fcntl
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
+from results import figures, keep, reproduce
+from results.recipes import RECIPES
+from tests.conftest import run_script
+from tests.kept_runs import SEEDS, edit
+from tests.reproducing import BY_NAME, TINY
+
+COMMIT = 40 * 'a'
+
+
+@pytest.fixture
+def clean(monkeypatch):
+    """Whatever is being changed in the checkout."""
+    monkeypatch.setattr(reproduce, '_is_clean_commit', lambda commit: True)
+
+
+def test_rows_are_run_kept_and_not_run_again(clean, tmp_path, capfd):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    recipe = dataclasses.replace(
+        TINY, num_seeds=1, evaluated_at='last', overrides={**TINY.overrides}
+    )
+    assert reproduce.run([recipe], workdir, runs) == []
+    folder = runs / figures.GROUP / 'tiny' / 'seed0'
+    assert {path.name for path in folder.iterdir()} == {*keep.FILES, 'eval'}
+    config = json.loads((folder / 'config.json').read_text())
+    assert (config['model']['name'], config['num_epochs']) == ('linear', 2)
+    metrics = json.loads((folder / 'eval' / 'test' / 'metrics.json').read_text())
+    assert metrics['checkpoint_step'] == 40
+    capfd.readouterr()
+    # The work folder is not even looked at.
+    shutil.rmtree(workdir)
+    assert reproduce.run([recipe], workdir, runs) == []
+    assert not workdir.exists()
+    assert '0 of 0 runs are done' in capfd.readouterr().out
+    assert '1 of 1' in reproduce.summary([recipe], runs)
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch) -> Path:
+    """The work folder of a run of TINY that is done, and the checkout clean."""
+    folder = tmp_path / 'work' / 'tiny' / 'seed0'
+    shutil.copytree(SEEDS / 'seed0', folder)
+    monkeypatch.setattr(reproduce, '_run', lambda *arguments: None)
+    monkeypatch.setattr(reproduce, 'git_commit', lambda: COMMIT)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('commits', 'is_kept'),
+    [
+        ([COMMIT], True),
+        ([COMMIT, COMMIT, COMMIT], True),
+        ([f'{COMMIT}-dirty'], False),
+        ([COMMIT, f'{COMMIT}-dirty'], False),
+        ([COMMIT, f'{COMMIT}-dirty', COMMIT], False),
+        ([COMMIT, None], False),
+    ],
+)
+def test_only_what_was_committed_throughout_is_kept(
+    commits, is_kept, begun, tmp_path, capfd
+):
+    started, *later = commits
+    resumed = [{'step': 1, 'git_commit': commit} for commit in later]
+    edit(begun / 'provenance.json', git_commit=started, resumed=resumed)
+    recipe, runs = dataclasses.replace(TINY, num_seeds=1), tmp_path / 'runs'
+    failed = reproduce.run([recipe], tmp_path / 'work', runs)
+    assert failed == ([] if is_kept else ['tiny/seed0'])
+    assert (runs / figures.GROUP / 'tiny' / 'seed0').exists() == is_kept
+    told = capfd.readouterr().out
+    assert (f'{begun} was run with changes' in told) == (not is_kept)
+    assert ('remove that folder' in told) == (not is_kept)
+
+
+def test_nothing_is_kept_with_allow_dirty(begun, tmp_path, capfd):
+    recipe, runs = dataclasses.replace(TINY, num_seeds=1), tmp_path / 'runs'
+    failed = reproduce.run([recipe], tmp_path / 'work', runs, allow_dirty=True)
+    assert failed == []
+    assert not runs.exists()
+    assert 'not kept: --allow-dirty' in capfd.readouterr().out
+
+
+def test_the_checkout_is_checked_before_each_run(begun, tmp_path, monkeypatch, capfd):
+    commits = iter((COMMIT, f'{COMMIT}-dirty'))
+    monkeypatch.setattr(reproduce, 'git_commit', lambda: next(commits))
+    assert reproduce.run([TINY], tmp_path / 'work', tmp_path / 'runs') == ['tiny/seed1']
+    assert (tmp_path / 'runs' / figures.GROUP / 'tiny' / 'seed0').exists()
+    assert not begun.with_name('seed1').exists()
+    assert 'changes that are not committed' in capfd.readouterr().out
+
+
+def test_a_run_that_diverges_is_kept_and_the_others_go_on(clean, tmp_path, capfd):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    overrides = {**TINY.overrides, 'optimizer.learning_rate': 1e38}
+    bad = dataclasses.replace(TINY, name='bad', num_seeds=1, overrides=overrides)
+    unknown = dataclasses.replace(
+        TINY, name='unknown', num_seeds=1, overrides={'no_such_field': 1}
+    )
+    assert reproduce.run([unknown, bad], workdir, runs) == ['unknown/seed0']
+    assert "unknown config field: 'no_such_field'" in capfd.readouterr().err
+    (kept,) = figures.read_recipe(runs, bad)
+    assert kept.diverged
+    assert 'training diverged' in kept.others[workdir_lib.DIVERGENCE]['message']
+    assert not (runs / figures.GROUP / 'unknown').exists()
+
+
+def test_what_another_process_works_on_is_left_to_it(clean, tmp_path, capfd):
+    folder = tmp_path / 'work' / 'tiny' / 'seed0'
+    folder.mkdir(parents=True)
+    recipe = dataclasses.replace(TINY, num_seeds=1)
+    with (folder / '.lock').open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        failed = reproduce.run([recipe], tmp_path / 'work', tmp_path / 'runs')
+    assert failed == ['tiny/seed0']
+    assert 'another process is at work' in capfd.readouterr().out
+    assert [path.name for path in folder.iterdir()] == ['.lock']
+
+
+def test_commands_are_those_of_the_row():
+    recipe = BY_NAME['bn_cnn-500-0.001']
+    first, *_ = reproduce.commands(recipe, 3, Path('/work'), Path('/data'))
+    assert first == (
+        'fmnist_jax.main',
+        '--config=configs/seeds/bn_cnn.py',
+        '--config.batch_size=500',
+        '--config.optimizer.learning_rate=0.001',
+        '--config.seed=3',
+        '--workdir=/work',
+    )
+    recipe = BY_NAME['keras_cnns-arch2_sound']
+    first = next(reproduce.commands(recipe, 0, Path('/work'), Path('/data')))
+    assert '--config=configs/seeds/keras_cnns.py:arch2_sound' in first
+    assert '--config.data.idx_dir=/data/grouped' in first
+    recipe = BY_NAME['keras_tinyvgg-lr_range_test']
+    (only,) = reproduce.commands(recipe, 0, Path('/work'), Path('/data'))
+    assert only[0] == 'fmnist_jax.lr_range_test'
+    # Of 50 epochs from 0, each 10^(1/20) times the rate of the one before.
+    rates = np.geomspace(1e-4, float(dict(a.split('=') for a in only[1:])['--max']), 50)
+    np.testing.assert_allclose(rates, 1e-4 * 10 ** (np.arange(50) / 20))
+
+
+def test_all_rows_that_can_be_run_are_by_default():
+    not_run = {recipe.name for recipe in RECIPES if recipe.not_run}
+    assert not_run == {'keras_cnns-vgg_like_leaking-80_epochs'}
+    assert {recipe.name for recipe in reproduce.find([])} == BY_NAME.keys() - not_run
+    with pytest.raises(UserError, match="unknown row 'bn_cn'"):
+        reproduce.find(['bn_cn'])
+    twice = reproduce.find(['linear', 'tinyvgg_sgd', 'linear'])
+    assert [recipe.name for recipe in twice] == ['linear', 'tinyvgg_sgd']
+
+
+def test_nothing_is_run_from_a_checkout_with_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, 'git_commit', lambda: f'{COMMIT}-dirty')
+    arguments = ['reproduce', 'linear', f'--workdir={tmp_path / "work"}']
+    monkeypatch.setattr(sys, 'argv', arguments)
+    with pytest.raises(SystemExit, match='not committed'):
+        reproduce.main()
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'part'),
+    [
+        (('linear',), '--workdir is missing'),
+        (('linaer', '--list'), "unknown row 'linaer'; did you mean 'linear'"),
+        (('linear', '--workdir=LICENSE'), 'cannot write to'),
+        (('linear', '--workdir=/proc/x'), 'cannot write to /proc/x'),
+        (('linear', '--workdir=OUT', '--runs=LICENSE'), 'choose other --runs'),
+    ],
+)
+def test_mistakes_are_told(arguments, part, tmp_path):
+    arguments = [argument.replace('OUT', str(tmp_path)) for argument in arguments]
+    done = run_script('results.reproduce', *arguments)
+    assert done.returncode in (1, 2)
+    assert part in done.stderr.splitlines()[-1]
+    assert 'Traceback' not in done.stderr
+
+
+def test_the_list_says_what_is_missing(tmp_path):
+    folder = tmp_path / figures.GROUP / 'linear' / 'seed1'
+    shutil.copytree(SEEDS / 'seed1', folder)
+    done = run_script('results.reproduce', 'linear', '--list', f'--runs={tmp_path}')
+    assert (done.returncode, done.stderr) == (0, '')
+    *_, line = done.stdout.splitlines()
+    assert re.fullmatch(r'linear +S2 +1 of 5 +0 2 3 4 +[\d.]+ s', line)

@@ -37,10 +37,10 @@ def _explain(error: Exception) -> str:
     """What is wrong with the flags or the config file, in one line."""
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, UserError):
-            return one_line(cause)
         if place := _place_in_config_file(cause):
-            return f'{place}: {type(cause).__name__}: {one_line(_inner(cause))}'
+            text = one_line(_inner(cause))
+            kind = '' if isinstance(cause, UserError) else f'{type(cause).__name__}: '
+            return f'{place}: {kind}{text}'
     if isinstance(error, flags.Error):
         return _explain_flag(error, causes[0])
     if isinstance(error, OSError):

@@ -13,7 +13,8 @@ _DEFAULT = Path(__file__).parent.parent / 'configs' / 'default.py'
 _CONFIG = config_flags.DEFINE_config_file(
     'config',
     None,
-    'The config file, of which `data` counts; default: configs/default.py.',
+    'The config file, of which `data` and augmentation count; default: '
+    'configs/default.py.',
 )
 _OUTPUT = flags.DEFINE_string(
     'output', None, 'The folder to write to; default: runs/data- plus the data name.'

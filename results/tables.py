@@ -2,11 +2,12 @@
 
 What stands between `<!-- table: KIND GROUP -->` and `<!-- end of table -->` in a page,
 and after `Measured (results/runs/GROUP):` in a config's docstring, is made from the
-small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kinds `peers`
-and `waits` is a file that `benchmarks.peers` or `benchmarks.runs` wrote; that of
-`reproduction` is a project of `results/recipes.py`, as NAME is a config of its recipes
-in `Published, and here (NAME in results/reproduction.md):`. `--check` writes nothing
-and fails if a file is not what it would be.
+small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kinds `peers`,
+`waits` and `augmentation` is a file that `benchmarks.peers`, `benchmarks.runs` or
+`benchmarks.augmentation` wrote; that of `reproduction` is a project of
+`results/recipes.py`, as NAME is a config of its recipes in `Published, and here (NAME
+in results/reproduction.md):`. `--check` writes nothing and fails if a file is not what
+it would be.
 """
 
 import argparse
@@ -164,6 +165,22 @@ def waits_table(report: Mapping[str, Any]) -> str:
     return markdown_table(('what', 'measured'), rows)
 
 
+def augmentation_table(report: Mapping[str, Any]) -> str:
+    """A row for each operation of `benchmarks.augmentation`, a pair for each batch."""
+    workloads = report['workloads']
+    header = ['augmentation']
+    for workload in workloads:
+        header += [f'images/s, batches of {workload["batch_size"]}', 'ratio']
+    rows = []
+    for name in workloads[0]['summary']:
+        row = [f'`{name}`']
+        for workload in workloads:
+            measured = workload['summary'][name]
+            row += [f'{measured["images_per_second"]:,.0f}', f'{measured["ratio"]:.2f}']
+        rows.append(row)
+    return markdown_table(header, rows)
+
+
 def read_report(runs: Path, name: str) -> dict[str, Any]:
     """A file that a benchmark wrote."""
     return json.loads((runs / name).read_text())
@@ -177,6 +194,7 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'trials': (read_group, trials_table),
         'peers': (read_report, peers_table),
         'waits': (read_report, waits_table),
+        'augmentation': (read_report, augmentation_table),
         'agreement': (reproduction.read_all, reproduction.agreement_table),
         'reproduction': (reproduction.read_project, reproduction.project_table),
     }

@@ -1,8 +1,7 @@
-"""Augmentation against NumPy, and what it may and may not depend on."""
+"""Augmentation as a whole: order, keys, copies, and what it may not depend on."""
 
-import functools
+import hashlib
 import json
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -12,149 +11,100 @@ import pytest
 from fmnist_jax.data import Dataset
 from fmnist_jax.data.augmentation import (
     OPERATIONS,
-    horizontal_flip,
+    check_images,
     make_augmentation,
-    pad_and_crop,
 )
-from fmnist_jax.data.batches import example_keys
+from fmnist_jax.data.batches import Examples, example_keys
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.parallel import jit_once
+from fmnist_jax.training.parallel import AXIS, DeviceGroup, jit_once
+from tests.augmenting import (
+    NUM_CLASSES,
+    augment,
+    colour,
+    compiled,
+    copies_of,
+    keys_of,
+    positions,
+    real_examples,
+    run,
+)
 
 FLIP = {'name': 'horizontal_flip'}
 CROP = {'name': 'pad_and_crop'}
+# One of each, all that has a choice with it: whatever holds for any holds for all.
+EACH = (
+    FLIP,
+    CROP,
+    {'name': 'translate', 'pixels': 3, 'fill': 'edge'},
+    {'name': 'rotate', 'degrees': 20, 'fill': 'black'},
+    {'name': 'rand_augment'},
+    {'name': 'random_erasing', 'area': (0.1, 0.2), 'value': 'random'},
+    {'name': 'cutout', 'size': 5},
+    {'name': 'mixup', 'alpha': 1},
+    {'name': 'cutmix'},
+)
+# Several, which compile in seconds.
+CHAIN = (CROP, {'name': 'rotate'}, {'name': 'cutmix'})
 
 
 @pytest.fixture(scope='module')
-def images(dataset: Dataset) -> jax.Array:
-    """64 real images."""
-    return jnp.asarray(dataset.split('train[:64]')[0])
+def examples(dataset: Dataset) -> Examples:
+    """64 real ones."""
+    return real_examples(dataset, 64)
 
 
-def keys_of(step: int, positions) -> jax.Array:
-    """The keys that training gives to these positions of a step's batch."""
-    positions = np.asarray(positions, np.int32)
-    return compiled_keys()(jnp.uint32(0), jnp.int32(step), positions)
+def assert_same(found: tuple, expected: tuple) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
 
 
-@functools.cache
-def compiled_keys() -> Callable:
-    return jit_once(example_keys)
+def test_each_operation_is_tried_here():
+    assert [entry['name'] for entry in EACH] == list(OPERATIONS)
 
 
-def augment(images: jax.Array, *operations: dict, step: int = 0) -> np.ndarray:
-    keys = keys_of(step, range(len(images)))
-    result = compiled(json.dumps(operations))(keys, images)
-    assert result.dtype == jnp.uint8
-    return np.asarray(result)
+def test_no_operation_leaves_examples_as_they_are(examples):
+    assert_same(run(examples), examples)
 
 
-@functools.cache
-def compiled(operations: str) -> Callable:
-    return jit_once(make_augmentation(json.loads(operations)))
+def test_only_mixing_changes_labels(examples):
+    for entry in EACH:
+        images, labels = run(examples, entry)
+        assert (images != examples.images).any(), entry
+        if OPERATIONS[entry['name']].mixes:
+            assert labels.dtype == np.float32
+            assert labels.shape == (64, NUM_CLASSES)
+        else:
+            np.testing.assert_array_equal(labels, examples.labels)
 
 
-def windows(image: np.ndarray, padding: int) -> np.ndarray:
-    """Every window that a crop can give, [top, left, height, width, channels]."""
-    height, width, _ = image.shape
-    sides = (padding, padding)
-    padded = np.pad(np.asarray(image), (sides, sides, (0, 0)))
-    offsets = range(2 * padding + 1)
-    return np.array(
-        [[padded[i : i + height, j : j + width] for j in offsets] for i in offsets]
+def test_flips_and_crops_are_those_of_earlier_versions(examples):
+    # Made by the version before there were other operations: runs were made with it.
+    images = augment(
+        examples, {**CROP, 'padding': 3}, {**FLIP, 'probability': 0.4}, step=3
     )
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    assert digest == '5af77a4d8a9bfa843a495a4736482b7cf2f73a65fe0fe042f45a0ef033e29f9f'
 
 
-def test_no_operation_leaves_images_as_they_are(images):
-    np.testing.assert_array_equal(augment(images), images)
-
-
-@pytest.mark.parametrize('probability', [1, 1.0])
-def test_a_certain_flip_mirrors_every_image(images, probability):
-    flipped = augment(images, {**FLIP, 'probability': probability})
-    np.testing.assert_array_equal(flipped, np.asarray(images)[:, :, ::-1])
-    assert (flipped != images).any()
-
-
-@pytest.mark.parametrize('probability', [0, 0.0])
-def test_an_impossible_flip_mirrors_none(images, probability):
-    np.testing.assert_array_equal(
-        augment(images, {**FLIP, 'probability': probability}), images
-    )
-
-
-@pytest.mark.parametrize(('probability', 'entry'), [(0.5, {}), (0.2, None)])
-def test_flips_occur_with_their_probability(images, probability, entry):
-    entry = FLIP if entry == {} else {**FLIP, 'probability': probability}
-    count = 5000
-    # One image that is no mirror image of itself, over and over.
-    image = np.asarray(images[0])
-    repeated = jnp.broadcast_to(image, (count, *image.shape))
-    result = augment(repeated, entry)
-    flipped = (result == image[:, ::-1]).all((1, 2, 3))
-    assert (flipped | (result == image).all((1, 2, 3))).all()
-    error = 4 * np.sqrt(probability * (1 - probability) / count)
-    assert flipped.mean() == pytest.approx(probability, abs=error)
-
-
-@pytest.mark.parametrize('padding', [0, 1, 2, 4])
-def test_every_crop_is_a_window_of_the_padded_image(images, padding):
-    result = augment(images, {**CROP, 'padding': padding})
-    for image, crop in zip(images, result, strict=True):
-        assert (windows(image, padding) == crop).all((2, 3, 4)).any()
-    if padding == 0:
-        np.testing.assert_array_equal(result, images)
-
-
-def test_the_default_padding_is_two(images):
-    np.testing.assert_array_equal(
-        augment(images, CROP), augment(images, {**CROP, 'padding': 2})
-    )
-
-
-@pytest.mark.parametrize('padding', [1, 2])
-def test_crops_take_every_offset_equally_often(images, padding):
-    image, count = images[0], 5000
-    possible = windows(image, padding)
-    number = (2 * padding + 1) ** 2
-    possible = possible.reshape(number, -1)
-    assert len(np.unique(possible, axis=0)) == number
-    result = augment(
-        jnp.broadcast_to(image, (count, *image.shape)), {**CROP, 'padding': padding}
-    ).reshape(count, -1)
-    frequency = np.array([(result == one).all(1).mean() for one in possible])
-    assert frequency.sum() == pytest.approx(1)
-    np.testing.assert_allclose(
-        frequency, 1 / number, atol=5 * np.sqrt(1 / number / count)
-    )
-
-
-def test_colour_channels_move_together(images):
-    stacked = jnp.concatenate([images, 255 - images, images], axis=-1)
-    result = augment(stacked, FLIP, {**CROP, 'padding': 3})
-    assert result.shape == (64, 28, 28, 3)
-    np.testing.assert_array_equal(result[..., 0], result[..., 2])
-    for image, crop in zip(stacked[:8], result[:8], strict=True):
-        both = (windows(image, 3), windows(image[:, ::-1], 3))
-        assert any((found == crop).all((2, 3, 4)).any() for found in both)
-
-
-def test_operations_are_applied_in_the_configs_order(images):
+def test_operations_are_applied_in_the_configs_order(examples):
     certain = {**FLIP, 'probability': 1.0}
     # Mirrored last: what the crop alone gives, mirrored.
-    cropped = augment(images, CROP)
-    np.testing.assert_array_equal(augment(images, CROP, certain), cropped[:, :, ::-1])
+    cropped = augment(examples, CROP)
+    np.testing.assert_array_equal(augment(examples, CROP, certain), cropped[:, :, ::-1])
     # Mirrored first: what the crop of the mirrored images gives. Its keys are those
     # of a second operation, so one that does nothing goes before it.
     nothing = {**FLIP, 'probability': 0.0}
+    mirrored = examples._replace(images=examples.images[:, :, ::-1])
     np.testing.assert_array_equal(
-        augment(images, certain, CROP), augment(images[:, :, ::-1], nothing, CROP)
+        augment(examples, certain, CROP), augment(mirrored, nothing, CROP)
     )
-    assert (augment(images, certain, CROP) != augment(images, CROP, certain)).any()
+    assert (augment(examples, certain, CROP) != augment(examples, CROP, certain)).any()
 
 
-def test_the_same_operation_twice_is_drawn_twice(images):
-    repeated = jnp.broadcast_to(images[0], (256, *images[0].shape))
-    mirrored = np.asarray(images[0])[:, ::-1]
+def test_the_same_operation_twice_is_drawn_twice(examples):
+    repeated = copies_of(examples.images[0], 256)
+    mirrored = np.asarray(examples.images[0])[:, ::-1]
     once = (augment(repeated, FLIP) == mirrored).all((1, 2, 3))
     twice = (augment(repeated, FLIP, FLIP) == mirrored).all((1, 2, 3))
     # If both draws were one, the two flips would always undo each other.
@@ -162,87 +112,144 @@ def test_the_same_operation_twice_is_drawn_twice(images):
     assert 0.3 < (once != twice).mean() < 0.7
 
 
-@pytest.mark.parametrize('operations', [(FLIP,), (CROP,), (CROP, FLIP)])
-def test_the_same_keys_give_the_same_images(images, operations):
-    first = augment(images, *operations)
-    np.testing.assert_array_equal(first, augment(images, *operations))
-    assert (first != augment(images, *operations, step=1)).any()
+@pytest.mark.parametrize('entry', EACH, ids=lambda entry: entry['name'])
+def test_the_same_keys_give_the_same_and_other_steps_others(examples, entry):
+    first = run(examples, entry)
+    assert_same(run(examples, entry), first)
+    assert (first[0] != run(examples, entry, step=1)[0]).any()
 
 
-def test_positions_of_a_batch_are_drawn_independently(images):
-    repeated = jnp.broadcast_to(images[0], (64, *images[0].shape))
-    result = augment(repeated, CROP).reshape(64, -1)
-    assert len(np.unique(result, axis=0)) > 15
+@pytest.mark.parametrize('entry', EACH, ids=lambda entry: entry['name'])
+def test_positions_of_a_batch_are_drawn_independently(examples, entry):
+    places = jnp.zeros(64, jnp.int32)
+    function = compiled(json.dumps((entry,)))
+    result, _ = function(keys_of(0, positions(64)), examples, places)
+    distinct = len(np.unique(result.reshape(64, -1), axis=0))
+    assert distinct >= (2 if entry == FLIP else 12)
 
 
-@pytest.mark.parametrize('parts', [2, 4, 64])
-def test_a_batch_in_parts_is_augmented_as_the_whole(images, parts):
-    function = compiled(json.dumps((CROP, FLIP)))
-    keys = keys_of(3, range(64))
-    whole = function(keys, images)
-    size = 64 // parts
+@pytest.mark.parametrize('parts', [2, 64])
+def test_a_batch_in_parts_is_augmented_as_the_whole(examples, parts):
+    function = compiled(json.dumps(CHAIN))
+    whole = function(keys_of(3, positions(64)), examples, positions(64))
     pieces = [
-        function(keys_of(3, range(i, i + size)), images[i : i + size])
-        for i in range(0, 64, size)
+        function(keys_of(3, places), examples, places)
+        for places in jnp.split(positions(64), parts)
     ]
-    np.testing.assert_array_equal(jnp.concatenate(pieces), whole)
+    images, labels = (jnp.concatenate(part) for part in zip(*pieces, strict=True))
+    assert_same((images, labels), whole)
 
 
-def test_an_image_is_augmented_by_its_own_key_wherever_it_stands(images):
-    function = compiled(json.dumps((CROP, FLIP)))
-    keys = keys_of(5, range(64))
-    order = np.random.default_rng(0).permutation(64)
-    np.testing.assert_array_equal(
-        function(keys[order], images[order]), function(keys, images)[order]
-    )
+def test_devices_augment_their_parts_as_one_augments_the_whole(examples, devices):
+    entries = ({'name': 'translate', 'pixels': 3}, {'name': 'cutout'})
+    function = make_augmentation(entries, NUM_CLASSES)
+
+    def per_device(examples, order):
+        # In a loop, as steps are.
+        def step(number, places):
+            first = jax.lax.axis_index(AXIS) * len(places)
+            keys = example_keys(jnp.uint32(0), number, first + positions(len(places)))
+            return number + 1, function(keys, examples, places)
+
+        return jax.lax.scan(step, jnp.int32(0), order)[1]
+
+    group = DeviceGroup(devices)
+    mapped = group.map(per_device, num_replicated=1, out_axes=1)
+    order = jnp.stack([positions(64), positions(64)])
+    images, _ = mapped(group.replicate(examples), group.shard_batches(order))
+    for step in (0, 1):
+        np.testing.assert_array_equal(
+            images[step].reshape(64, 28, 28, 1), augment(examples, *entries, step=step)
+        )
 
 
-def test_compiled_and_uncompiled_augmentation_agree(images):
-    function = make_augmentation((CROP, FLIP))
-    keys = keys_of(7, range(64))
-    np.testing.assert_array_equal(
-        jax.jit(function)(keys, images), function(keys, images)
-    )
+def test_an_example_is_augmented_by_its_own_key_wherever_it_stands(examples):
+    function = compiled(json.dumps(CHAIN))
+    keys = keys_of(5, positions(64))
+    order = jax.random.permutation(jax.random.key(0), positions(64))
+    images, labels = function(keys, examples, positions(64))
+    assert_same(function(keys[order], examples, order), (images[order], labels[order]))
 
 
-def test_images_given_are_left_as_they_were(images):
-    before = np.array(images)
-    augment(images, FLIP, CROP)
-    np.testing.assert_array_equal(images, before)
+@pytest.mark.parametrize('entries', [EACH[:5], EACH[5:7], EACH[7:8], EACH[8:]])
+def test_float64_mode_gives_the_same(examples, entries):
+    expected = run(examples, *entries, step=7)
+    with jax.enable_x64(True):
+        function = jit_once(make_augmentation(entries, NUM_CLASSES))
+        result = function(keys_of(7, positions(64)), examples, positions(64))
+    assert_same(result, expected)
 
 
-def test_registered_names_are_those_of_the_functions():
-    assert OPERATIONS['horizontal_flip'] is horizontal_flip
-    assert OPERATIONS['pad_and_crop'] is pad_and_crop
+def test_images_given_are_left_as_they_were(examples):
+    before = np.array(examples.images)
+    augment(examples, FLIP, CROP)
+    np.testing.assert_array_equal(examples.images, before)
+
+
+@pytest.mark.parametrize('shape', [(20, 24, 3), (9, 5, 1)])
+def test_images_of_any_size_and_colour(examples, shape):
+    height, width, channels = shape
+    images = np.asarray(examples.images)[:, -4 - height : -4, -2 - width : -2]
+    images = colour(images) if channels == 3 else images
+    smaller = Examples(jnp.asarray(images), examples.labels)
+    result = augment(smaller, CROP, {'name': 'rand_augment', 'num_ops': 1})
+    assert result.shape == images.shape
+    assert (result != images).any((1, 2, 3)).mean() > 0.7
 
 
 @pytest.mark.parametrize(
-    ('entry', 'message'),
+    ('entry', 'shape', 'part'),
     [
-        ({'name': 'horizontal_flop'}, "did you mean 'horizontal_flip'"),
-        ({'name': 'make_augmentation'}, 'unknown augmentation'),
-        ({'probability': 0.5}, 'unknown augmentation None'),
-        ({}, 'unknown augmentation None'),
-        ({**FLIP, 'prob': 0.5}, "'prob'; did you mean 'probability'"),
-        ({**FLIP, 'padding': 2}, "'padding'.*Known: probability"),
-        ({**CROP, 'key': 2}, "'key'.*Known: padding"),
-        ({**CROP, 'image': 2}, "'image'.*Known: padding"),
-        ({**FLIP, 'probability': 1.01}, 'out of range'),
-        ({**FLIP, 'probability': -0.01}, 'out of range'),
-        ({**FLIP, 'probability': float('nan')}, 'out of range'),
-        ({**CROP, 'padding': -1}, 'out of range'),
-        ({**CROP, 'padding': 1.5}, 'padding must be of type int, not 1.5'),
-        ({**CROP, 'padding': True}, 'padding must be of type int, not True'),
-        ({**FLIP, 'probability': '0.5'}, "must be of type float, not '0.5'"),
-        ({**FLIP, 'probability': None}, 'must be of type float, not None'),
+        ({**CROP, 'padding': 20}, (28, 20, 1), "'pad_and_crop': padding must be less"),
+        ({'name': 'translate', 'pixels': 9}, (9, 28, 3), 'which are 9x28, not 9'),
+        ({'name': 'rand_augment'}, (28, 28, 2), 'takes images of 1 or 3 channels'),
     ],
 )
-def test_a_mistake_in_the_config_is_a_user_error(entry, message):
-    with pytest.raises(UserError, match=message):
-        make_augmentation((FLIP, entry))
+def test_images_that_an_operation_does_not_take(entry, shape, part):
+    augment = make_augmentation((FLIP, entry, {'name': 'mixup'}), NUM_CLASSES, 1)
+    with pytest.raises(UserError) as caught:
+        check_images(augment, shape)
+    assert part in str(caught.value)
+    assert '\n' not in str(caught.value)
+    check_images(augment, (28, 28, 1))
+
+
+# Originals and copies.
+
+
+def test_copies_are_changed_and_originals_are_not(examples):
+    copies = 3
+    images, labels = run(examples, FLIP, CROP, copies=copies)
+    assert len(images) == 64 * (1 + copies)
+    np.testing.assert_array_equal(images[:64], examples.images)
+    np.testing.assert_array_equal(labels, np.tile(examples.labels, 1 + copies))
+    # As they would be changed without originals, under the keys of their places.
+    places = positions(64 * (1 + copies))[64:]
+    changed, _ = compiled(json.dumps((FLIP, CROP)))(
+        keys_of(0, places), examples, places % 64
+    )
+    np.testing.assert_array_equal(images[64:], changed)
+    for copy in range(copies):
+        part = images[64 * (1 + copy) : 64 * (2 + copy)]
+        assert (part != examples.images).any((1, 2, 3)).mean() > 0.5
+
+
+def test_originals_among_mixed_copies_have_whole_labels(examples):
+    images, labels = run(examples, {'name': 'mixup', 'alpha': 1}, copies=1)
+    np.testing.assert_array_equal(images[:64], examples.images)
+    np.testing.assert_array_equal(labels[:64], np.eye(NUM_CLASSES)[examples.labels])
+    assert ((labels[64:] > 0).sum(-1) == 2).mean() > 0.7
+
+
+def test_copies_of_nothing_are_refused():
+    with pytest.raises(UserError) as caught:
+        make_augmentation((), NUM_CLASSES, 1)
+    message = str(caught.value)
+    assert 'augmented_copies is 1, but augmentation is empty' in message
+    assert '\n' not in message
 
 
 def test_the_config_given_is_left_as_it_was():
-    entry = {**FLIP, 'probability': 0.25}
-    make_augmentation((entry,))
-    assert entry == {'name': 'horizontal_flip', 'probability': 0.25}
+    entry = {**FLIP, 'probability': 1}
+    make_augmentation((entry,), NUM_CLASSES)
+    assert entry == {'name': 'horizontal_flip', 'probability': 1}

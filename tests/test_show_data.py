@@ -460,7 +460,19 @@ def test_bars_are_the_counts_of_each_split():
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ['a', 'b', 'c']
 
 
+def test_without_augmentation_there_is_no_picture_of_it(shown):
+    assert not (shown[0] / 'augmentation.png').exists()
+
+
 # Mistakes.
+
+
+def test_images_that_augmentation_does_not_take(colour_config, tmp_path):
+    config = copy.deepcopy(colour_config)
+    config.augmentation = ({'name': 'pad_and_crop', 'padding': 20},)
+    with pytest.raises(UserError, match=r'less than the sides of the images, .* 20x24'):
+        show_data(config, tmp_path / 'shown')
+    assert not list(tmp_path.iterdir())
 
 
 BAD_ARGUMENTS = {
@@ -486,6 +498,18 @@ BAD_ARGUMENTS = {
     'no such split': (
         ['--config.data.validation_split=valid[:10]'],
         ["split 'valid[:10]' of fashion_mnist cannot be taken"],
+    ),
+    'no such augmentation': (
+        ["--config.augmentation=({'name': 'rotat'},)"],
+        ["unknown augmentation 'rotat'; did you mean 'rotate'?"],
+    ),
+    'an argument out of range': (
+        ["--config.augmentation=({'name': 'rand_augment', 'magnitude': 31},)"],
+        ['magnitude must be at most num_bins - 1 = 30, not 31'],
+    ),
+    'copies that nothing changes': (
+        ['--config.augmented_copies=1'],
+        ['augmented_copies is 1, but augmentation is empty'],
     ),
 }
 

@@ -15,12 +15,15 @@ from fmnist_jax.data.statistics import (
 )
 from fmnist_jax.reporting.console import log, table
 from fmnist_jax.reporting.figures import style
+from fmnist_jax.reporting.figures.augmentation import Drawn, augmentation_figure
 from fmnist_jax.reporting.figures.class_counts import class_counts_figure
 from fmnist_jax.reporting.figures.samples import samples_figure
+from fmnist_jax.reporting.text import config_value
 
 _STATISTICS = 'statistics.json'
 _SAMPLES = 'samples.png'
 _CLASS_COUNTS = 'class_counts.png'
+_AUGMENTATION = 'augmentation.png'
 _PER_CLASS = 10
 # Classes that a terminal is shown; `statistics.json` has all.
 _MAX_PRINTED = 100
@@ -33,8 +36,8 @@ def show_data(
 
     Args:
       config: see configs/default.py; `data.mean` and `data.std` are not used.
-      output: a folder for `samples.png`, `class_counts.png` and `statistics.json`;
-        None for `runs/data-NAME`.
+      output: a folder for `samples.png`, `class_counts.png`, `statistics.json` and, if
+        the config has augmentation, `augmentation.png`; None for `runs/data-NAME`.
 
     Returns:
       What `statistics.json` holds.
@@ -46,7 +49,10 @@ def show_data(
     config_lib.validate(config)
     folder = epath.Path(output or f'runs/data-{config.data.name}').expanduser()
     workdir_lib.check(folder, 'choose another --output')
+    if config.augmentation or config.augmented_copies:
+        _check_augmentation(config)
     dataset = _load(config)
+    drawn = _draw_examples(config, dataset) if config.augmentation else None
     splits = {
         name: _measure(dataset, config.data[f'{name}_split'])
         for name in config_lib.SPLITS
@@ -56,7 +62,23 @@ def show_data(
     workdir_lib.write_json(folder / _STATISTICS, description)
     log(f'statistics: {folder / _STATISTICS}')
     _draw(dataset, splits, folder)
+    if drawn is not None:
+        _draw_augmentation(config, dataset, drawn, folder)
     return description
+
+
+def _check_augmentation(config: ConfigDict) -> None:
+    """Mistakes in it are told before the data are prepared."""
+    # JAX takes a while to import.
+    from fmnist_jax.data.augmentation import make_augmentation  # noqa: PLC0415
+
+    make_augmentation(config.augmentation, 2, config.augmented_copies)
+
+
+def _draw_examples(config: ConfigDict, dataset: Dataset) -> Drawn:
+    from fmnist_jax.data.augmentation.preview import draw_examples  # noqa: PLC0415
+
+    return draw_examples(config, dataset)
 
 
 def _load(config: ConfigDict) -> Dataset:
@@ -106,6 +128,16 @@ def _draw(
     figure = class_counts_figure(counts, dataset.class_names)
     workdir_lib.write_bytes(folder / _CLASS_COUNTS, style.to_png(figure))
     log(f'class counts: {folder / _CLASS_COUNTS}')
+
+
+def _draw_augmentation(
+    config: ConfigDict, dataset: Dataset, drawn: Drawn, folder: epath.Path
+) -> None:
+    operations = config_value(config_lib.to_dict(config)['augmentation'])
+    title = f'{dataset.name}, {config.data.train_split}: {operations}'
+    figure = augmentation_figure(drawn, dataset.class_names, title=title)
+    workdir_lib.write_bytes(folder / _AUGMENTATION, style.to_png(figure))
+    log(f'what augmentation makes of images: {folder / _AUGMENTATION}')
 
 
 def _print(dataset: Dataset, splits: dict[str, SplitStatistics]) -> None:

@@ -7,7 +7,11 @@ arguments each have a default and say what a config may give (see arguments.py),
 name it in registry.py.
 """
 
-from fmnist_jax.data.augmentation.compose import Augmentation, make_augmentation
+from fmnist_jax.data.augmentation.compose import (
+    Augmentation,
+    check_images,
+    make_augmentation,
+)
 from fmnist_jax.data.augmentation.registry import OPERATIONS
 
-__all__ = ['OPERATIONS', 'Augmentation', 'make_augmentation']
+__all__ = ['OPERATIONS', 'Augmentation', 'check_images', 'make_augmentation']

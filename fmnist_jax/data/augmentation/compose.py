@@ -48,50 +48,109 @@ def make_augmentation(
     mixes = any(operation.mixes for operation in operations)
 
     def augment(keys, examples, indices):
-        def take(indices: Int32[Array, ' b']) -> Mixable:
-            labels = examples.labels[indices]
-            if mixes:
-                labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-            return Mixable(examples.images[indices], labels)
-
         num_examples = len(examples.labels)
-        batch = take(indices % num_examples if augmented_copies else indices)
-        changed = _apply(operations, keys, batch, take, num_examples)
+        sources = indices % num_examples if augmented_copies else indices
+        keys, sources = _add_partners(operations, keys, sources, num_examples)
+        labels = examples.labels[sources]
+        if mixes:
+            labels = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+        originals = Mixable(examples.images[sources], labels)
+        changed = _apply(operations, keys, originals)
         if augmented_copies:
-            changed = _choose(indices >= num_examples, changed, batch)
-        return tuple(changed)
+            originals = Mixable(*(part[: len(indices)] for part in originals))
+            changed = _choose(indices >= num_examples, changed, originals)
+        images = _computed_once(changed.image) if operations else changed.image
+        return images, changed.label
 
     return augment
 
 
-def _apply(
+def check_images(augment: Augmentation, image_shape: tuple[int, int, int]) -> None:
+    """Checks that images of this size and colour can be changed so; computes nothing.
+
+    Args:
+      augment: from `make_augmentation`.
+      image_shape: height, width, channels.
+
+    Raises:
+      UserError: an operation does not take them.
+    """
+
+    def change(images: UInt8[Array, 'n h w c'], labels: Int32[Array, ' n']) -> Any:
+        return augment(
+            jax.random.split(jax.random.key(0), 1), Examples(images, labels), labels
+        )
+
+    jax.eval_shape(
+        change,
+        jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8),
+        jax.ShapeDtypeStruct((1,), jnp.int32),
+    )
+
+
+def _add_partners(
     operations: Sequence[Operation],
     keys: Key[Array, ' b'],
-    batch: Mixable,
-    take: Callable[[Int32[Array, ' b']], Mixable],
+    sources: Int32[Array, ' b'],
     num_examples: int,
-) -> Mixable:
-    """Changes a batch.
+) -> tuple[Key[Array, ' rows'], Int32[Array, ' rows']]:
+    """Doubles a batch for each operation that mixes: partners stand below.
 
     The partner of each example is drawn from all examples by the example's own key,
     not from its batch, so that it does not depend on how a batch is spread over
-    devices. It has been through the operations before this one.
+    devices. It goes through the operations before with a key of its own.
+    """
+
+    def draw(key: Key[Array, '']) -> tuple[Key[Array, ''], Int32[Array, '']]:
+        _, index_key, partner_key = jax.random.split(key, 3)
+        index = jax.random.randint(index_key, (), 0, num_examples, jnp.int32)
+        return partner_key, index
+
+    # From the last: what it mixes has partners of its own in those before.
+    for i in reversed(range(len(operations))):
+        if operations[i].mixes:
+            partner_keys, partners = jax.vmap(draw)(_keys_of(i, keys))
+            keys = jnp.concatenate([keys, partner_keys])
+            sources = jnp.concatenate([sources, partners])
+    return keys, sources
+
+
+def _apply(
+    operations: Sequence[Operation], keys: Key[Array, ' rows'], rows: Mixable
+) -> Mixable:
+    """Changes a batch with the partners that `_add_partners` gave it.
+
+    Returns:
+      The batch, without partners.
     """
     for i, operation in enumerate(operations):
-        own = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
-        function = jax.vmap(operation.function)
-        if not operation.mixes:
-            batch = batch._replace(image=function(own, batch.image))
-            continue
-        mixing, drawing, changing = jax.vmap(jax.random.split, (0, None), 1)(own, 3)
-        partners = take(jax.vmap(_draw_index, (0, None))(drawing, num_examples))
-        partners = _apply(operations[:i], changing, partners, take, num_examples)
-        batch = function(mixing, batch, partners)
-    return batch
+        if operation.mixes:
+            half = len(keys) // 2
+            keys = keys[:half]
+            mixing = jax.vmap(jax.random.split, (0, None))(_keys_of(i, keys), 3)[:, 0]
+            examples = Mixable(*(part[:half] for part in rows))
+            partners = Mixable(*(part[half:] for part in rows))
+            rows = jax.vmap(operation.function)(mixing, examples, partners)
+        else:
+            images = jax.vmap(operation.function)(_keys_of(i, keys), rows.image)
+            rows = rows._replace(image=images)
+    return rows
 
 
-def _draw_index(key: Key[Array, ''], num_examples: int) -> Int32[Array, '']:
-    return jax.random.randint(key, (), 0, num_examples, jnp.int32)
+def _keys_of(i: int, keys: Key[Array, ' rows']) -> Key[Array, ' rows']:
+    """The keys of an operation, by its place in the config."""
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, i)
+
+
+def _computed_once(images: UInt8[Array, 'b h w c']) -> UInt8[Array, 'b h w c']:
+    """The same images, looked up.
+
+    XLA merges what is computed for each pixel with all that uses it, and on a CPU so
+    computes it several times, and slowly: three times the time of a rotation, where a
+    batch is cut into chunks. It does not merge across a look-up of whole images.
+    """
+    rows = jnp.arange(len(images), dtype=jnp.int32)
+    return images.at[rows].get(mode='promise_in_bounds')
 
 
 def _choose(which: Bool[Array, ' b'], if_true: Mixable, if_false: Mixable) -> Mixable:

@@ -15,6 +15,10 @@ from fmnist_jax.data.augmentation.arguments import (
 )
 from fmnist_jax.data.augmentation.rectangles import Rectangle
 
+Area = Annotated[tuple[float, float], interval(number(0, 1))]
+Ratio = Annotated[tuple[float, float], interval(number(0, 1000, above=True))]
+Value = Annotated[Literal['black', 'random'], one_of('black', 'random')]
+
 # Rectangles that are drawn, of which the first that fits is erased.
 _ATTEMPTS = 10
 
@@ -24,12 +28,9 @@ def random_erasing(
     image: UInt8[Array, 'h w c'],
     *,
     probability: Probability = 0.5,
-    area: Annotated[tuple[float, float], interval(number(0, 1))] = (0.02, 0.33),
-    ratio: Annotated[tuple[float, float], interval(number(0, 1000, above=True))] = (
-        0.3,
-        3.3,
-    ),
-    value: Annotated[Literal['black', 'random'], one_of('black', 'random')] = 'black',
+    area: Area = (0.02, 0.33),
+    ratio: Ratio = (0.3, 3.3),
+    value: Value = 'black',
 ) -> UInt8[Array, 'h w c']:
     """Erases a rectangle with this probability.
 

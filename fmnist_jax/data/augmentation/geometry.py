@@ -1,6 +1,8 @@
 """Operations that move pixels: flips, shifts and rotations."""
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -49,22 +51,34 @@ def translate(
     key: Key[Array, ''],
     image: UInt8[Array, 'h w c'],
     *,
-    fraction: Annotated[float, number(0, 1)] = 0.1,
+    fraction: Annotated[float | None, optional(number(0, 1))] = None,
     pixels: Annotated[int | None, optional(integer(0, 32_767))] = None,
     fill: Fill = 'black',
 ) -> UInt8[Array, 'h w c']:
     """Shifts down or up and right or left, by a whole number of pixels each.
 
-    All shifts are equally likely, of up to `pixels`; where that is None, of up to
-    `fraction` of the height and of the width, rounded down.
+    All shifts are equally likely, of up to `pixels`, or of up to `fraction` of the
+    height and of the width, rounded down, less than all; where neither is given, of a
+    tenth.
     """
-    limits = [int(fraction * side) for side in image.shape[:2]]
-    if pixels is not None:
+    if pixels is None:
+        share = 0.1 if fraction is None else fraction
+        # 0.29 times 100 is 28.999…: what is whole but for rounding is whole.
+        sides = image.shape[:2]
+        limits = [min(math.floor(share * x + 1e-6), x - 1) for x in sides]
+    else:
         _check_within('translate', 'pixels', pixels, image)
         limits = [pixels, pixels]
     limits = jnp.array(limits, jnp.int32)
     down, right = jax.random.randint(key, (2,), -limits, limits + 1, jnp.int32)
     return shift_by(image, down, right, fill=fill)
+
+
+def reach_problem(arguments: Mapping[str, Any]) -> str | None:
+    """What is wrong with how far to shift; None if nothing is."""
+    if None in (arguments['fraction'], arguments['pixels']):
+        return None
+    return 'give fraction or pixels, not both'
 
 
 def rotate(
@@ -104,7 +118,7 @@ def shift_by(
 
 def rotate_by(
     image: UInt8[Array, 'h w c'],
-    degrees: Float[Array, ''] | float,
+    degrees: Float[Array, ''] | float | int,
     *,
     interpolation: str = 'bilinear',
     fill: str = 'edge',

@@ -21,11 +21,12 @@ class Mixable(NamedTuple):
 
     Attributes:
       image: uint8 [height, width, channels].
-      label: float32 [classes], the share of each class.
+      label: float32 [classes], the share of each class; where no operation mixes, the
+        class, int32 [].
     """
 
     image: UInt8[Array, '*b h w c']
-    label: Float32[Array, '*b classes']
+    label: Float32[Array, '*b classes'] | Int32[Array, '*b']
 
 
 def mixup(

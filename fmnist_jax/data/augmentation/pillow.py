@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, UInt8
 
 
-def fixed_point(matrix: Sequence[float]) -> Int32[np.ndarray, '6']:
+def fixed_point(matrix: Sequence[float | int]) -> Int32[np.ndarray, '6']:
     """An affine matrix as Pillow computes with it: in units of 1/65536 pixel.
 
     Args:
@@ -101,14 +101,18 @@ def smooth(image: UInt8[Array, 'h w c']) -> Int32[Array, 'h w c']:
     return jnp.where(inner, (2 * total + 13) // 26, image)
 
 
-def posterize(image: UInt8[Array, 'h w c'], bits: int) -> UInt8[Array, 'h w c']:
+def posterize(
+    image: UInt8[Array, 'h w c'], bits: Int32[Array, ''] | int
+) -> UInt8[Array, 'h w c']:
     """`ImageOps.posterize`: the highest so many bits of each pixel, 1 to 8."""
-    return image & np.uint8(256 - 2 ** (8 - bits))
+    return image & jnp.asarray(256 - 2 ** (8 - bits)).astype(jnp.uint8)
 
 
-def solarize(image: UInt8[Array, 'h w c'], threshold: float) -> UInt8[Array, 'h w c']:
+def solarize(
+    image: UInt8[Array, 'h w c'], threshold: Float32[Array, ''] | float
+) -> UInt8[Array, 'h w c']:
     """`ImageOps.solarize`: inverts pixels from the threshold up."""
-    return jnp.where(image < math.ceil(threshold), image, 255 - image)
+    return jnp.where(image.astype(jnp.float32) < threshold, image, 255 - image)
 
 
 def autocontrast(image: UInt8[Array, 'h w c']) -> UInt8[Array, 'h w c']:

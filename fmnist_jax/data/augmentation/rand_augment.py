@@ -39,10 +39,10 @@ class Strength(NamedTuple):
       threshold: of `Solarize`.
     """
 
-    matrices: Int32[np.ndarray, 'operations 2 6']
-    factors: Float32[np.ndarray, '2 2']
-    bits: int
-    threshold: float
+    matrices: Int32[np.ndarray | Array, 'operations 2 6']
+    factors: Float32[np.ndarray | Array, '2 2']
+    bits: Int32[np.ndarray | Array, '']
+    threshold: Float32[np.ndarray | Array, '']
 
 
 def rand_augment(
@@ -102,9 +102,9 @@ def apply_operation(
       opposite: 1 for the other direction, if it has one; else 0.
       strength: see `make_strength`.
     """
-    matrix = jnp.asarray(strength.matrices)[operation, opposite]
-    factor = jnp.asarray(strength.factors)[opposite]
-    moved = pillow.affine(image, matrix)
+    strength = jax.tree.map(jnp.asarray, strength)
+    factor = strength.factors[opposite]
+    moved = pillow.affine(image, strength.matrices[operation, opposite])
     results = {
         'Posterize': pillow.posterize(moved, strength.bits),
         'Solarize': pillow.solarize(moved, strength.threshold),
@@ -140,7 +140,7 @@ def _enhance(
 def make_strength(magnitude: int, num_bins: int, height: int, width: int) -> Strength:
     """What torchvision's bin of a magnitude means, for images of this size."""
 
-    def bin_of(first: float, last: float) -> float:
+    def bin_of(first: float | int, last: float | int) -> float:
         return _linspace(first, last, num_bins)[magnitude].item()
 
     shear, degrees, change = bin_of(0, 0.3), bin_of(0, 30), bin_of(0, 0.9)
@@ -166,8 +166,8 @@ def make_strength(magnitude: int, num_bins: int, height: int, width: int) -> Str
             ]
         ),
         factors=np.array([pillow.split_factor(1 + s * change) for s in (1, -1)]),
-        bits=8 - round(magnitude / ((num_bins - 1) / 4)),
-        threshold=bin_of(255, 0),
+        bits=np.array(8 - round(magnitude / ((num_bins - 1) / 4)), np.int32),
+        threshold=np.array(bin_of(255, 0), np.float32),
     )
 
 
@@ -179,7 +179,9 @@ def _rotation(degrees: float, height: int, width: int) -> tuple[float, ...]:
     return (cos, -sin, x - cos * x + sin * y, sin, cos, y - sin * x - cos * y)
 
 
-def _linspace(first: float, last: float, number: int) -> Float32[np.ndarray, ' number']:
+def _linspace(
+    first: float | int, last: float | int, number: int
+) -> Float32[np.ndarray, ' number']:
     """`torch.linspace`, which counts from both ends to the middle."""
     first, last = np.float32(first), np.float32(last)
     step = np.float64((last - first) / np.float32(number - 1))

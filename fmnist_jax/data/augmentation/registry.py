@@ -29,7 +29,7 @@ OPERATIONS: Mapping[str, Operation] = MappingProxyType(
     {
         'horizontal_flip': Operation(geometry.horizontal_flip),
         'pad_and_crop': Operation(geometry.pad_and_crop),
-        'translate': Operation(geometry.translate),
+        'translate': Operation(geometry.translate, problem=geometry.reach_problem),
         'rotate': Operation(geometry.rotate),
         'rand_augment': Operation(
             rand_augment.rand_augment, problem=rand_augment.magnitude_problem
@@ -52,7 +52,7 @@ def make_operation(entry: Mapping[str, Any]) -> Operation:
       UserError: there is no such operation, or it takes no such argument or value.
     """
     name = entry.get('name')
-    if name not in OPERATIONS:
+    if not isinstance(name, str) or name not in OPERATIONS:
         raise unknown_name('augmentation', name, OPERATIONS)
     operation = OPERATIONS[name]
     given = {argument: value for argument, value in entry.items() if argument != 'name'}

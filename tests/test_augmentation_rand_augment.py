@@ -13,12 +13,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from fmnist_jax.data import Dataset
 from fmnist_jax.data.augmentation import pillow
-from fmnist_jax.data.augmentation.rand_augment import (
-    OPERATIONS,
-    apply_operation,
-    make_strength,
-    rand_augment,
-)
+from fmnist_jax.data.augmentation.rand_augment import apply_operation, rand_augment
+from fmnist_jax.data.augmentation.strength import OPERATIONS, make_strength
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import UserError
 from fmnist_jax.training.parallel import jit_once

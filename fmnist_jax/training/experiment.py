@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.data import Dataset, load_dataset
-from fmnist_jax.data.augmentation import make_augmentation
+from fmnist_jax.data.augmentation import check_images, make_augmentation
 from fmnist_jax.data.batches import Examples, Normalization, epoch_order
 from fmnist_jax.errors import UserError
 from fmnist_jax.kernels import library
@@ -179,11 +179,12 @@ def build(
     checks.check_names(config)
     precision = get_precision(config.precision)
     # Mistakes in it are told before the data are prepared.
-    make_augmentation(config.augmentation, num_classes=2)
+    make_augmentation(config.augmentation, 2, config.augmented_copies)
     dataset = dataset or load_dataset(config.data, log)
     augment = make_augmentation(
         config.augmentation, dataset.num_classes, config.augmented_copies
     )
+    check_images(augment, dataset.image_shape)
     model = create_model(
         num_classes=dataset.num_classes, axis_name=parallel.AXIS, **config.model
     )

@@ -44,8 +44,9 @@ _PREDICT = """
 import time
 from configs import tinyvgg
 from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.configure import configure_jax
 config = tinyvgg.get_config()
-experiment_lib.configure_jax(config)
+configure_jax(config)
 experiment = experiment_lib.build(config, log=lambda message: None)
 state = experiment.create_state()
 examples = experiment.place(*experiment.dataset.split('train'))

@@ -19,6 +19,7 @@ from fmnist_jax.errors import unknown_name
 from fmnist_jax.reporting.console import log, table
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.state import EpochSums
 
@@ -40,7 +41,7 @@ class Training:
           order: of an epoch, placed.
         """
         self._experiment = experiment
-        self._examples, self._order = examples, order
+        self._shared, self._order = experiment.inputs(examples), order
         self._state = experiment.create_state()
         call = experiment.train_call(experiment.steps_per_call)
         self._call = call.lower(self._state, *self._inputs()).compile()
@@ -77,7 +78,7 @@ class Training:
         """What a call takes after the state, at the beginning of an epoch."""
         experiment = self._experiment
         first = experiment.group.replicate(np.int32(self._state.step))
-        return experiment.hyperparameters, self._examples, first, self._order
+        return experiment.hyperparameters, self._shared, first, self._order
 
 
 def check_operations(names: Sequence[str] | None) -> list[str]:
@@ -150,7 +151,7 @@ def _measure_one(
     """Images a second of each variant, a dictionary a round."""
     config = tinyvgg.get_config()
     config.batch_size = batch_size
-    experiment_lib.configure_jax(config)
+    configure_jax(config)
     experiment = experiment_lib.build(config, log=log)
     split = experiment.dataset.split(config.data.train_split)
     shared = experiment.place(*split), experiment.epoch_order(0)

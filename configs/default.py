@@ -11,6 +11,14 @@ def get_config() -> ConfigDict:
     # Seed of everything random: initial weights, order of examples, augmentation.
     config.seed = 0
 
+    _add_model_and_data(config)
+    _add_training(config)
+    _add_optimizer(config)
+    _add_execution(config)
+    return config
+
+
+def _add_model_and_data(config: ConfigDict) -> None:
     config.model = ConfigDict()
     # A registered name (fmnist_jax/models/__init__.py) or `package.module:Class`. The
     # model's fields can be set beside it: config.model.features = 16.
@@ -39,6 +47,8 @@ def get_config() -> ConfigDict:
     config.data.mean = config_dict.FieldReference(0.0, field_type=object)
     config.data.std = config_dict.FieldReference(1.0, field_type=object)
 
+
+def _add_training(config: ConfigDict) -> None:
     # Examples an update, over all devices. Must divide evenly over those used.
     config.batch_size = 32
     # Passes over the training split; each leaves out the examples after its last full
@@ -51,35 +61,27 @@ def get_config() -> ConfigDict:
     # evaluation mode and without augmentation, as validation is measured.
     config.train_metrics = 'running'
 
-    config.optimizer = ConfigDict()
-    # sgd, nesterov, adam or adamw.
-    config.optimizer.name = 'sgd'
-    # The schedule's peak.
-    config.optimizer.learning_rate = 0.1
-    # constant; cosine (to 0 at the end); one_cycle (up over 0.3 of the run, then down;
-    # momentum stays); exponential (times decay_rate every decay_every, continuously).
-    # Durations are in steps, epochs or examples: '500 steps', '0.5 epochs'.
-    config.optimizer.schedule = 'constant'
-    config.optimizer.decay_rate = 0.9
-    config.optimizer.decay_every = '1 epoch'
-    # A linear rise to the peak, before the schedule; one_cycle has its own.
-    config.optimizer.warmup = '0 steps'
-    # Of sgd and nesterov.
-    config.optimizer.momentum = 0.0
-    # Of adam and adamw.
-    config.optimizer.b1 = 0.9
-    config.optimizer.b2 = 0.999
-    config.optimizer.eps = 1e-8
-    # Of kernels, not of biases and normalisation. adamw takes it off the weights, times
-    # the learning rate; the others add it, times the weights, to the gradient (L2).
-    config.optimizer.weight_decay = 0.0
-    # A gradient of larger norm, all parameters taken together, is scaled down to this
-    # one; None for none.
-    config.optimizer.clip_norm = config_dict.placeholder(float)
-
     # The share of each label that is spread evenly over all classes, in what is
     # minimised; the losses reported are without.
     config.label_smoothing = 0.0
+
+    # Weights and running averages are averaged over the updates, and validation and
+    # whoever reads a checkpoint use the average: after each update it is decay of the
+    # old one (less in the first updates) and the rest new. None for without.
+    config.ema_decay = config_dict.placeholder(float)
+
+    # An update's batch is worked on in so many parts, one after another, for a smaller
+    # memory; each part is normalised (BatchNorm) by itself.
+    config.gradient_accumulation = 1
+
+    config.distillation = ConfigDict()
+    # Knowledge distillation (https://arxiv.org/abs/1503.02531): work folders of trained
+    # models, whose probabilities for the same augmented images are to be met, several
+    # averaged; () for none. The loss is (1 - weight) times that of the labels, and
+    # weight * temperature ** 2 times the divergence from the teachers, both softened.
+    config.distillation.teachers = ()
+    config.distillation.weight = 0.5
+    config.distillation.temperature = 1.0
 
     # Operations on training images, in order: ({'name': 'horizontal_flip'}, …). See
     # fmnist_jax/data/augmentation/.
@@ -93,6 +95,42 @@ def get_config() -> ConfigDict:
     # float64 (for checks).
     config.precision = 'float32'
 
+
+def _add_optimizer(config: ConfigDict) -> None:
+    config.optimizer = ConfigDict()
+    # sgd, nesterov, adam, adamw or muon.
+    config.optimizer.name = 'sgd'
+    # The schedule's peak.
+    config.optimizer.learning_rate = 0.1
+    # constant; cosine or linear (to 0 at the end); one_cycle (up over 0.3 of the run,
+    # then down; momentum stays); exponential (times decay_rate every decay_every,
+    # continuously).
+    # Durations are in steps, epochs or examples: '500 steps', '0.5 epochs'.
+    config.optimizer.schedule = 'constant'
+    config.optimizer.decay_rate = 0.9
+    config.optimizer.decay_every = '1 epoch'
+    # A linear rise to the peak, before the schedule; one_cycle has its own.
+    config.optimizer.warmup = '0 steps'
+    # Of sgd, nesterov and muon.
+    config.optimizer.momentum = 0.0
+    # Of adam and adamw, and of what muon leaves to adam: biases and scales.
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+    config.optimizer.eps = 1e-8
+    # Of kernels, not of biases and normalisation. adamw takes it off the weights, times
+    # the learning rate; the others add it, times the weights, to the gradient (L2).
+    config.optimizer.weight_decay = 0.0
+    # kernels; or all, biases and normalisation too, for comparison with those who do.
+    config.optimizer.weight_decay_on = 'kernels'
+    # Sharpness-aware minimisation (https://arxiv.org/abs/2010.01412): the gradient is
+    # taken this far uphill, which doubles the time an update takes; None for without.
+    config.optimizer.sam_radius = config_dict.placeholder(float)
+    # A gradient of larger norm, all parameters taken together, is scaled down to this
+    # one; None for none.
+    config.optimizer.clip_norm = config_dict.placeholder(float)
+
+
+def _add_execution(config: ConfigDict) -> None:
     # How it is carried out; what comes out is the same up to rounding.
     # Virtual CPU devices; None for the largest divisor of batch_size within the cores.
     config.num_cpu_devices = config_dict.placeholder(int)
@@ -110,4 +148,3 @@ def get_config() -> ConfigDict:
     config.logging = ConfigDict()
     # Seconds between lines of progress where there is no terminal.
     config.logging.every_seconds = 10.0
-    return config

@@ -1,5 +1,6 @@
 """Checks of a config, its default work folder, and what a resumed run may change."""
 
+import copy
 import hashlib
 import json
 import math
@@ -27,7 +28,18 @@ _EXECUTION_FIELDS = (
     'logging.',
 )
 # Fields that were added since work folders were written, and what was done before.
-_ADDED_FIELDS = MappingProxyType({'augmented_copies': 0})
+_ADDED_FIELDS = MappingProxyType(
+    {
+        'augmented_copies': 0,
+        'ema_decay': None,
+        'gradient_accumulation': 1,
+        'optimizer.weight_decay_on': 'kernels',
+        'optimizer.sam_radius': None,
+        'distillation.teachers': [],
+        'distillation.weight': 0.5,
+        'distillation.temperature': 1.0,
+    }
+)
 _DURATION = re.compile(r'(\d+(?:\.\d+)?(?:e\d+)?) (step|epoch|example)s?')
 
 # What is wrong with a value, as the end of a sentence that its field's name begins;
@@ -57,6 +69,12 @@ def _number(below: float | int = math.inf, *, positive: bool = False) -> _Check:
         return None
 
     return check
+
+
+def _share(value: Any) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 'must be a number'
+    return None if 0 <= value <= 1 else 'must be at least 0 and at most 1'
 
 
 def _optional(other: _Check) -> _Check:
@@ -111,6 +129,12 @@ def _entries(value: Any) -> str | None:
     return 'must be a tuple of {name, …} entries'
 
 
+def _texts(value: Any) -> str | None:
+    if isinstance(value, tuple | list) and all(isinstance(x, str) for x in value):
+        return None
+    return "must be a tuple of texts, such as ('one',)"
+
+
 # All fields but a model's own, which are checked when the model is made.
 _CHECKS: MappingProxyType[str, _Check] = MappingProxyType(
     {
@@ -131,6 +155,11 @@ _CHECKS: MappingProxyType[str, _Check] = MappingProxyType(
         'eval_batch_size': _integer(1),
         'train_metrics': _one_of(TRAIN_METRICS),
         'label_smoothing': _number(below=1),
+        'ema_decay': _optional(_number(below=1)),
+        'gradient_accumulation': _integer(1),
+        'distillation.teachers': _texts,
+        'distillation.weight': _share,
+        'distillation.temperature': _number(positive=True),
         'optimizer.name': _text,
         'optimizer.learning_rate': _number(),
         'optimizer.schedule': _text,
@@ -142,6 +171,8 @@ _CHECKS: MappingProxyType[str, _Check] = MappingProxyType(
         'optimizer.b2': _number(below=1),
         'optimizer.eps': _number(),
         'optimizer.weight_decay': _number(),
+        'optimizer.weight_decay_on': _text,
+        'optimizer.sam_radius': _optional(_number(positive=True)),
         'optimizer.clip_norm': _optional(_number(positive=True)),
         'augmentation': _entries,
         'augmented_copies': _integer(0),
@@ -198,7 +229,16 @@ def to_dict(config: ConfigDict) -> dict[str, Any]:
 
 def from_dict(values: Mapping[str, Any]) -> ConfigDict:
     """The config that `to_dict` turned into plain data, by this version or earlier."""
-    return ConfigDict({**_ADDED_FIELDS, **values})
+    values = copy.deepcopy(dict(values))
+    for field, default in _ADDED_FIELDS.items():
+        *parents, name = field.split('.')
+        part = values
+        for parent in parents:
+            # What is no object there is told of when the config is checked.
+            part = part.setdefault(parent, {}) if isinstance(part, dict) else None
+        if isinstance(part, dict):
+            part.setdefault(name, default)
+    return ConfigDict(values)
 
 
 def default_workdir(config_path: str, overrides: Mapping[str, Any]) -> str:

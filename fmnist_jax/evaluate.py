@@ -12,6 +12,18 @@ _SPLIT = flags.DEFINE_enum(
 _CHECKPOINT = flags.DEFINE_string(
     'checkpoint', 'best', 'best (highest validation accuracy), last, or a step.'
 )
+_VIEWS = flags.DEFINE_enum(
+    'views',
+    'none',
+    ('none', 'flip'),
+    'The mean of the probabilities over which views of each image: none, a single '
+    'forward pass; flip, the image and its mirror image (written to eval/SPLIT-flip).',
+)
+_CALIBRATE = flags.DEFINE_bool(
+    'calibrate',
+    False,
+    'Fit a temperature on the validation split, and say what it makes of the scores.',
+)
 _DATA_DIR = flags.DEFINE_string(
     'data_dir', None, "Where data are prepared; default: as in the run's config."
 )
@@ -30,6 +42,8 @@ def main() -> None:
         _WORKDIR.value,
         _SPLIT.value,
         _CHECKPOINT.value,
+        views=_VIEWS.value,
+        calibrate=_CALIBRATE.value,
         data_dir=_DATA_DIR.value,
         idx_dir=_IDX_DIR.value,
     )

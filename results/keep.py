@@ -2,7 +2,8 @@
 
 Copies `config.json`, `provenance.json`, `metrics.jsonl`, `startup.json` and
 `eval/SPLIT/metrics.json` of each work folder to `results/runs/GROUP/NAME`, and what
-else some runs have, where the tables are made from them (`python -m results.tables`).
+else some runs have, or an ensemble, where the tables are made from them
+(`python -m results.tables`).
 `--figures` copies the figures of `eval/SPLIT/` as well, for pages that show them.
 """
 
@@ -18,6 +19,7 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data.altered import DESCRIPTION as AUGMENTATION
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.range_test.result import RESULT as LR_RANGE_TEST
+from fmnist_jax.training.members import ENSEMBLE
 
 RUNS = Path(__file__).parent / 'runs'
 FILES = ('config.json', 'provenance.json', 'metrics.jsonl', 'startup.json')
@@ -37,7 +39,8 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
     Raises:
       FileNotFoundError: `workdir` holds no run that is done.
     """
-    patterns = ('eval/*/metrics.json', *(['eval/*/*.png'] if figures else []))
+    patterns = [f'eval/*/{name}.json' for name in ('metrics', 'robustness')]
+    patterns += ['eval/*/*.png'] if figures else []
     found = [path for pattern in patterns for path in workdir.glob(pattern)]
     names = [*_required(workdir), *(path.relative_to(workdir) for path in found)]
     names += [name for name in OTHERS if (workdir / name).exists()]
@@ -56,6 +59,8 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
 
 def _required(workdir: Path) -> Sequence[str]:
     """What a run of its kind must have left."""
+    if (workdir / ENSEMBLE).exists():
+        return (ENSEMBLE,)
     if (workdir / LR_RANGE_TEST).exists():
         return ()  # Config and provenance are in it.
     if (workdir / workdir_lib.DIVERGENCE).exists():

@@ -1,10 +1,11 @@
 """A real process of a script, watched and signalled."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -13,13 +14,20 @@ from tests.conftest import ROOT
 class Job:
     """A script that runs; what it prints is added to a file."""
 
-    def __init__(self, log: Path, module: str, *arguments: str):
+    def __init__(
+        self,
+        log: Path,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+    ):
         """Starts `python -m module`, from the checkout's root.
 
         Args:
           log: the file.
           module: the script's.
           *arguments: its flags.
+          environment: variables besides this process's own.
         """
         self._log = log
         with log.open('a') as file:
@@ -28,6 +36,7 @@ class Job:
                 cwd=ROOT,
                 stdout=file,
                 stderr=file,
+                env={**os.environ, **(environment or {})},
             )
 
     @property

@@ -15,8 +15,15 @@ from tests.conftest import ROOT
 _TIMEOUT = 200
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        return free.getsockname()[1]
+
+
 class Processes:
-    """Two processes of `main`; what they print goes to files."""
+    """Processes of `main`; what they print goes to files."""
 
     def __init__(self, flags: list[str], logs: Path, num_processes: int = 2):
         """Starts them.
@@ -27,9 +34,7 @@ class Processes:
           num_processes: how many.
         """
         logs.mkdir(exist_ok=True)
-        with socket.socket() as free:
-            free.bind(('localhost', 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self._logs = [logs / str(number) for number in range(num_processes)]
         self._processes = []
         for number, log in enumerate(self._logs):

@@ -4,6 +4,8 @@ Real trainings, preparations of the data and evaluations are killed (SIGKILL) an
 started again until they end; what they leave is compared, bit for bit, with what
 undisturbed ones leave. Half of the kills are of trainings, half of those while a
 checkpoint is written; the others are of preparations and evaluations, a quarter each.
+Half of the evaluations are killed between the first and the last of their files, all of
+which must be whole or absent at each kill.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 from configs import default
 from tests.jobs import Job
 from tests.killing import Killer, make_flags
+from tests.killing_evaluations import EvaluationKiller
 from tests.whole_runs import assert_same_run
 
 # So many of a training's kills, and then it may end.
@@ -26,11 +29,18 @@ _KILLS_A_RUN = 10
 
 
 class Soak:
-    """Counts kills, and what was found after them."""
+    """Counts kills, and what was found after them.
+
+    Attributes:
+      kills: by phase.
+      compared: what was found to be identical.
+      num_whole: how many files of killed evaluations were read to their end.
+    """
 
     def __init__(self, folder: Path, seed: int):
         self.kills: Counter[str] = Counter()
         self.compared: Counter[str] = Counter()
+        self.num_whole = 0
         self._folder = folder
         self._random = random.Random(seed)
         self._flags = make_flags(default.get_config().data.data_dir)
@@ -81,27 +91,21 @@ class Soak:
 
     def kill_evaluations(self, count: int) -> None:
         """Kills `evaluate`; after each kill, every file is whole or not there."""
-        arguments = self._evaluation_of(self._whole)
-        target = self._whole / 'eval' / 'test'
-        while self.kills['evaluating'] < count:
-            if self._random.random() < 0.5:
-                shutil.rmtree(target, ignore_errors=True)
-            job = Job(self._folder / 'log', *arguments)
-            time.sleep(self._random.uniform(0.5, 6))
-            if job.has_ended:
-                continue
-            job.kill()
-            self.kills['evaluating'] += 1
-            for path in target.glob('*.json'):
-                json.loads(path.read_text())
+        seed = self._random.randrange(2**32)
+        killer = EvaluationKiller(self._whole, self._folder / 'evaluations', seed)
+        while len(killer.phases) < count:
+            if len(killer.phases) % 2:
+                killer.at_random()
+            else:
+                killer.while_writing()
+        for phase in killer.phases:
+            self.kills[f'evaluating, {phase}'] += 1
+        self.num_whole = killer.num_whole
         assert self._evaluate(self._whole) == self._evaluation
         self.compared['evaluations, likewise'] += 1
 
-    def _evaluation_of(self, workdir: Path) -> tuple[str, ...]:
-        return 'fmnist_jax.evaluate', f'--workdir={workdir}'
-
     def _evaluate(self, workdir: Path) -> dict[str, bytes]:
-        self._finish(*self._evaluation_of(workdir))
+        self._finish('fmnist_jax.evaluate', f'--workdir={workdir}')
         names = ('metrics.json', 'predictions.npz')
         folder = workdir / 'eval' / 'test'
         return {name: (folder / name).read_bytes() for name in names}
@@ -134,6 +138,7 @@ def main() -> None:
     report = {
         'kills': soak.kills,
         'compared': soak.compared,
+        'whole_files': soak.num_whole,
         'seed': options.seed,
         'seconds': time.perf_counter() - started,
     }

@@ -310,6 +310,18 @@ def test_mistakes_are_told_in_one_line(arguments, parts, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+def test_more_than_a_file_is_read_with_is_refused(base, tmp_path):
+    config = make_config(base, FLIP)
+    with pytest.raises(
+        UserError, match=r'file of more than 8 GiB.*--copies=\d+$'
+    ) as told:
+        altered.augment_data(config, tmp_path / 'out', copies=10**9)
+    most = int(str(told.value).rpartition('=')[2])
+    size = COUNT * 28 * 28
+    assert (1 + most) * size <= 2**33 < (2 + most) * size
+    assert not (tmp_path / 'out').exists()
+
+
 def test_the_script_writes_what_the_function_does(config, tmp_path):
     altered.augment_data(config, tmp_path / 'function', copies=1, order='shuffled')
     done = run_script(

@@ -1,13 +1,17 @@
 """What `launch.sh tpu` asks gcloud for, without asking it; mistakes in the flags."""
 
 import ast
+import fcntl
+import os
 import shlex
 import subprocess
 import sys
+import tarfile
+from pathlib import Path
 
 import pytest
 
-from fmnist_jax.cloud import failures, job, options, source, vm, watch
+from fmnist_jax.cloud import failures, job, options, results, source, vm, watch, worker
 from fmnist_jax.cloud.watch import End
 from fmnist_jax.errors import UserError
 from tests.conftest import ROOT, run_script
@@ -75,6 +79,16 @@ MISTAKES = {
     'no work folder': (['mytpu', ZONE, '--workdir='], ['--workdir has no value']),
     'no config': (['mytpu', ZONE, '--config=configs/nix.py'], ['no such file']),
     'a config elsewhere': (['mytpu', ZONE, '--config=/tmp/x.py'], ['only files below']),
+    'no config, in two words': (
+        ['mytpu', ZONE, '--config', 'configs/nix.py'],
+        ['--config=configs/nix.py', 'no such file'],
+    ),
+    'a word without a flag': (
+        ['mytpu', ZONE, '--config.seed=1', 'configs/tinyvgg.py'],
+        ["unexpected argument 'configs/tinyvgg.py'"],
+    ),
+    'not a number': (['mytpu', ZONE, '--poll_seconds=nan'], ['--poll_seconds']),
+    'for ever': (['mytpu', ZONE, '--poll_seconds=inf'], ['--poll_seconds']),
 }
 
 
@@ -85,6 +99,14 @@ def test_a_mistake_in_the_flags_is_told(case):
         options.parse(arguments)
     for part in parts:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize('arguments', [['--help'], ['-h'], ['mytpu', '-h']])
+def test_help_is_given_wherever_it_is_asked_for(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        options.parse(arguments)
+    assert caught.value.code == 0
+    assert '--dry_run' in capsys.readouterr().out
 
 
 def test_launch_sh_starts_it_without_setting_up(tmp_path):
@@ -109,9 +131,11 @@ def test_launch_sh_starts_it_without_setting_up(tmp_path):
 
 def test_a_mistake_is_one_line():
     assert_fails(run_script('fmnist_jax.cloud', 'tpu', 'mytpu'), '--zone is missing')
+    assert_fails(run_script('fmnist_jax.cloud'), 'tpu or processes, not nothing')
+    assert_fails(run_script('fmnist_jax.cloud', 'nix'), 'tpu or processes, not nix')
 
 
-def test_the_code_is_what_git_knows_and_what_is_new(tmp_path):
+def test_the_code_is_what_git_knows_and_what_is_new(tmp_path, monkeypatch):
     for name in ('kept.py', 'gone.py', 'new ö.py', 'runs/x', '.venv/y'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text('')
@@ -123,6 +147,10 @@ def test_the_code_is_what_git_knows_and_what_is_new(tmp_path):
     subprocess.run([*git, 'add', 'kept.py', 'gone.py'], check=True)
     (tmp_path / 'gone.py').unlink()
     assert source.files(tmp_path) == ['.gitignore', 'kept.py', 'new ö.py']
+    # Nor has every machine git.
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert source.files(tmp_path) == ['.gitignore', 'kept.py', 'new ö.py']
+    assert source.commit(tmp_path) is None
 
 
 def test_replies_are_found_among_other_lines_and_torn_ones():
@@ -135,6 +163,9 @@ def test_replies_are_found_among_other_lines_and_torn_ones():
         {'worker': 1, 'code': 3},
     ]
     assert job.parse('nothing') == []
+    # Where no code is, nobody knows the worker's number.
+    output = '@fmnist_jax {"state": "absent"}' * 2 + '@fmnist_jax {"worker": 1}'
+    assert len(job.parse(output)) == 3
 
 
 def ended(worker: int, code: int | None, time: float | None, **more) -> job.Reply:
@@ -160,10 +191,11 @@ def test_the_end_of_a_training_is_judged_by_its_first_failure(
 
 
 class OneIsLost(vm.Vm):
-    """A VM with two workers, of which the second fails and the first waits for it."""
+    """A VM with two workers, of which the second ends and the first goes on."""
 
-    def __init__(self):
+    def __init__(self, code: int = 2):
         self.options = parse('--poll_seconds=0')
+        self.code = code
         self.asked = []
 
     def ask(self, question: str, worker: int = 0):
@@ -173,7 +205,7 @@ class OneIsLost(vm.Vm):
 
     def ask_all(self, question: str) -> list[job.Reply]:
         self.asked.append(question)
-        return [job.Reply('running', 0), ended(1, 2, 5)]
+        return [job.Reply('running', 0), ended(1, self.code, 5)]
 
 
 def test_the_others_of_a_worker_that_failed_are_ended(monkeypatch, capsys):
@@ -187,6 +219,91 @@ def test_the_others_of_a_worker_that_failed_are_ended(monkeypatch, capsys):
     errors = capsys.readouterr().err
     assert 'ending the others: workers 0' in errors
     assert 'the last lines of worker 1:\n  one\n  two\n' in errors
+
+
+def test_who_ends_well_ends_nobody(monkeypatch):
+    class EndsInTime(OneIsLost):
+        def ask_all(self, question: str) -> list[job.Reply]:
+            replies = super().ask_all(question)
+            return [ended(0, 0, 9), replies[1]] if len(self.asked) > 9 else replies
+
+    monkeypatch.setattr(watch, '_ALL_WORKERS', 0.0)
+    monkeypatch.setattr(watch, '_GRACE', 0.0)
+    machine = EndsInTime(code=0)
+    assert watch.Watch(machine, 2, 0).run().end is End.DONE
+    assert set(machine.asked) == {job.status()}
+
+
+def test_the_others_are_ended_though_the_connection_breaks(monkeypatch):
+    class Breaks(OneIsLost):
+        def ask_all(self, question: str) -> list[job.Reply]:
+            replies = super().ask_all(question)
+            if question == job.stop() and self.asked.count(question) == 1:
+                raise vm.UnreachableError('a moment')
+            return replies
+
+    monkeypatch.setattr(watch, '_ALL_WORKERS', 0.0)
+    monkeypatch.setattr(watch, '_GRACE', 0.0)
+    machine = Breaks()
+    assert watch.Watch(machine, 2, 0).run().end is End.FAILED
+    assert machine.asked.count(job.stop()) == 2
+
+
+def pack(archive: Path, *members: tarfile.TarInfo) -> None:
+    with tarfile.open(archive, 'w:gz') as opened:
+        folder = tarfile.TarInfo('results')
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        for member in (folder, *members):
+            opened.addfile(member)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = '') -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.type, found.linkname = kind, link
+    return found
+
+
+# Python has filters from 3.11.4 on.
+@pytest.mark.parametrize('has_filters', [True, False])
+def test_results_are_unpacked_into_their_folder_alone(
+    tmp_path, monkeypatch, has_filters
+):
+    if not has_filters:
+        monkeypatch.delattr(tarfile, 'data_filter', raising=False)
+    (tmp_path / 'outside').mkdir()
+    place, archive = tmp_path / 'inside', tmp_path / 'archive'
+    place.mkdir()
+    pack(archive, member('results/config.json'))
+    results.unpack(archive, place)
+    assert (place / 'results' / 'config.json').exists()
+    for bad in (
+        [member('../outside/evil')],
+        [member(f'{tmp_path}/outside/evil')],
+        [
+            member('results/way', tarfile.SYMTYPE, '../../outside'),
+            member('results/way/evil'),
+        ],
+        [member('results/way', tarfile.LNKTYPE, '../outside/evil')],
+        [member('results/pipe', tarfile.FIFOTYPE)],
+    ):
+        pack(archive, *bad)
+        with pytest.raises(UserError, match='no file or folder of a work folder'):
+            results.unpack(archive, place)
+    assert not list((tmp_path / 'outside').iterdir())
+    assert not (place / 'results' / 'pipe').exists()
+
+
+def test_who_asks_is_no_training_to_another(tmp_path):
+    folder = tmp_path / '.job'
+    assert worker.stop(folder)['state'] == 'absent'
+    asking = worker.try_lock(folder, fcntl.LOCK_SH)
+    assert worker.status(folder)['state'] == 'absent'
+    assert worker.try_lock(folder) is None
+    os.close(asking)
+    training = worker.try_lock(folder)
+    # It has not said yet which process it is.
+    assert worker.stop(folder, patience=0.0)['state'] == 'running'
+    os.close(training)
 
 
 def test_messages_of_gcloud_are_one_line_of_some_length():

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 
-from fmnist_jax.cloud import processes
+from fmnist_jax import stopping
+from fmnist_jax.cloud import processes, runner
+from fmnist_jax.errors import UserError
 from tests.conftest import ROOT, run_script
 from tests.test_bad_input import assert_fails
 
@@ -27,9 +31,9 @@ STUBBORN = f'import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEE
 OBEDIENT = f'import signal, sys; signal.signal(15, lambda *_: sys.exit(75)); {SLEEP}'
 
 
-def start(folder, *programs: str) -> subprocess.Popen:
+def start(folder, *programs: str, before: Sequence[str] = ()) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, '-c', GROUP, str(folder), *programs],
+        [*before, sys.executable, '-c', GROUP, str(folder), *programs],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -102,9 +106,42 @@ def test_a_number_that_is_none_is_told(number):
     assert_fails(done, 'needs their number first', './launch.sh processes 2')
 
 
+def test_the_exit_code_of_a_stopped_training_is_that_of_training():
+    assert runner.REQUEUE == stopping.EXIT_CODE
+
+
 def test_the_port_is_free():
-    ports = {processes._free_port() for _ in range(5)}
-    assert all(1024 < port < 65536 for port in ports)
+    with socket.create_server(('127.0.0.1', processes._free_port())) as server:
+        assert server.getsockname()[1] > 1023
+
+
+def test_what_nohup_ignores_is_ignored(tmp_path):
+    process = start(tmp_path, OBEDIENT, before=['nohup'])
+    assert process.stdout.readline() == 'up\n'
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 75
+    assert 'SIGHUP' not in errors
+    assert 'SIGTERM: the processes stop' in errors
+
+
+def test_if_one_cannot_be_started_the_others_are_ended(tmp_path, monkeypatch):
+    started = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            started.append(self)
+
+    monkeypatch.setattr(processes.subprocess, 'Popen', Popen)
+    monkeypatch.setattr(processes.signal, 'signal', lambda *_: None)
+    commands = [[sys.executable, '-c', SLEEP], ['/nonexistent/program']]
+    with pytest.raises(UserError, match='cannot start 2 processes: No such file'):
+        processes.Group(commands, tmp_path)
+    (first,) = started
+    assert first.wait(10) == -signal.SIGKILL
 
 
 def test_a_mistake_in_the_flags_reaches_the_user():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -63,6 +64,13 @@ def test_a_finished_training_is_not_started_again_and_the_vm_can_go(cloud):
     assert 'the training has finished' in done.stderr
     assert 'start' in cloud.verbs()
     assert cloud.verbs().count('scp') == 1
+    # A disk that cannot be read may hold results.
+    (cloud.fake / 'node.json').write_text(json.dumps({**fields, 'state': 'STOPPED'}))
+    assert_fails(cloud.launch('--delete'), 'tpu-vm start', 'tpu-vm delete mytpu')
+    (cloud.fake / 'node.json').write_text(json.dumps(fields))
+    cloud.fail('ssh', 'cannot connect')
+    assert_fails(cloud.launch('--delete'), 'cannot connect', 'tpu-vm delete mytpu')
+    assert 'delete' not in cloud.verbs()
     done = cloud.launch('--delete')
     assert done.returncode == 0, done.stderr
     assert cloud.verbs()[-1] == 'delete'
@@ -77,14 +85,14 @@ def test_the_results_are_fetched_before_the_vm_is_deleted(cloud):
 
 @pytest.mark.slow
 def test_code_that_was_removed_here_is_removed_there_and_runs_are_not(cloud):
-    extra = cloud.checkout / 'extra.py'
+    extra = cloud.checkout / 'extra ö.py'
     extra.write_text('')
     cloud.launch()
-    assert (cloud.worker(0) / 'extra.py').exists()
+    assert (cloud.worker(0) / 'extra ö.py').exists()
     extra.unlink()
     done = cloud.launch('--workdir=runs/other')
     assert done.returncode == 0, done.stderr
-    assert not (cloud.worker(0) / 'extra.py').exists()
+    assert not (cloud.worker(0) / 'extra ö.py').exists()
     assert (cloud.worker(0) / 'runs' / 'mytpu').exists()
     assert (cloud.checkout / 'runs' / 'other').exists()
 
@@ -147,6 +155,7 @@ def test_the_worker_that_failed_first_is_told_in_one_line(tmp_path):
     line = 'worker 1 ended with exit code 2: error: the data are not what they should'
     assert_fails(done, line)
     assert 'loading the data' in done.stderr
+    assert 'mytpu is still there and costs money' in done.stderr
 
 
 def start(cloud: Cloud, *arguments: str) -> subprocess.Popen:
@@ -185,6 +194,28 @@ def test_interrupting_leaves_the_training_alone_and_stop_ends_it(cloud):
     assert watching.returncode == 75
     assert 'the training was stopped; the same command goes on' in errors
     assert '75' in (cloud.worker(0) / '.job' / 'exit.json').read_text()
+
+
+def test_stop_tells_what_is_known(tmp_path):
+    cloud = Cloud(tmp_path, num_workers=2)
+    assert_fails(cloud.launch('--stop'), 'there is no TPU VM mytpu')
+    cloud.launch(BUCKET)
+    done = cloud.launch('--stop')
+    assert done.returncode == 0, done.stderr
+    assert '(worker 0: exit code 0, worker 1: exit code 0)' in done.stderr
+    shutil.rmtree(cloud.worker(1))
+    assert 'a worker without a training' in cloud.launch('--stop').stderr
+    (cloud.fake / 'drop').touch()
+    done = cloud.launch('--stop')
+    assert_fails(done, 'may still run on mytpu', '1 did not reply')
+
+
+def test_a_config_that_git_ignores_is_told_before_a_vm_is_made(cloud):
+    path = cloud.checkout / 'runs' / 'own.py'
+    path.parent.mkdir()
+    path.write_text('')
+    assert_fails(cloud.launch('--config=runs/own.py'), 'git ignores it')
+    assert not (cloud.fake / 'calls').exists()
 
 
 def test_a_training_runs_once_however_often_it_is_started(cloud):
@@ -283,3 +314,21 @@ def test_results_do_not_overwrite_another_run(cloud):
     place.rename(place.with_name('older'))
     assert cloud.launch().returncode == 0
     assert (place / 'checkpoints' / 'step').exists()
+    # Once more, over what is of the same run.
+    assert cloud.launch().returncode == 0
+    assert (place / 'checkpoints' / 'step').exists()
+    assert {x.name for x in place.parent.iterdir()} == {'mytpu', 'older'}
+
+
+def test_results_of_a_bucket_do_not_overwrite_another_run(cloud):
+    place = cloud.checkout / 'runs' / 'a run'
+    place.mkdir(parents=True)
+    (place / 'config.json').write_text('{}')
+    assert_fails(cloud.launch(BUCKET), f'{place} is another run; move it away')
+    assert [x.name for x in place.iterdir()] == ['config.json']
+    place.rename(place.with_name('older'))
+    assert cloud.launch(BUCKET).returncode == 0
+    # What was copied to it since stays.
+    (place / 'checkpoints').mkdir()
+    assert cloud.launch(BUCKET).returncode == 0
+    assert {x.name for x in place.iterdir()} == {'config.json', 'checkpoints'}

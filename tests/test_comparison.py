@@ -235,17 +235,17 @@ FOREIGN = 'whose training images are not known here.'
 ORIGINS = {
     'evaluated before origins were': (
         lambda run: edit(run / 'eval/test/metrics.json', selection={}),
-        [f'{{a,b}} started from the weights of /runs/first, {FOREIGN}'],
+        [f'{{a,b}} learned from /runs/first, {FOREIGN}'],
     ),
     'not evaluated': (
         lambda run: shutil.rmtree(run / 'eval'),
-        [f'{{a,b}} started from the weights of /runs/first, {FOREIGN}'],
+        [f'{{a,b}} learned from /runs/first, {FOREIGN}'],
     ),
     'unknown': (
         lambda run: edit(
             run / 'eval/test/metrics.json', selection={'unknown_origin': '/runs/\nold'}
         ),
-        [rf'{{a,b}} started from the weights of /runs/\nold, {FOREIGN}'],
+        [rf'{{a,b}} learned from /runs/\nold, {FOREIGN}'],
     ),
     'counted': (
         lambda run: edit(run / 'eval/test/metrics.json', selection={'words': 'No: …'}),
@@ -262,7 +262,7 @@ def test_weights_of_unknown_origin_are_told(case, tmp_path):
         edit(run / 'provenance.json', init_from={'workdir': '/runs/first', 'step': 859})
         change(run)
     told = notes(read_groups(tmp_path))
-    assert [note for note in told if 'weights' in note] == [
+    assert [note for note in told if 'learned from' in note] == [
         f'run-{note}' for note in expected
     ]
 

@@ -217,6 +217,14 @@ def test_a_batch_of_nothing_is_told(batch):
         ahead.compile_config(tinyvgg.get_config(), 'v5e:2x4', batch)
 
 
+def test_a_batch_that_cannot_be_accumulated_is_told():
+    config = tinyvgg.get_config()
+    config.gradient_accumulation = 4
+    assert ahead._scaled(config, 4, 8).batch_size == 32
+    with pytest.raises(UserError, match='must divide the 6 examples of a core'):
+        ahead.compile_config(config, 'v5e:2x2', 6)
+
+
 def test_float64_is_told():
     config = tinyvgg.get_config()
     config.precision = 'float64'
@@ -265,6 +273,10 @@ def test_the_batch_is_that_of_a_core_times_the_cores():
 def test_what_does_not_fit_is_told(message, part):
     error = programs.out_of_memory('training', message)
     assert part in str(error)
+    assert 'a smaller --batch_per_core' in str(error)
+    # Whose batch is not that of a core times the cores.
+    error = programs.out_of_memory('evaluation', message)
+    assert 'a smaller --config.eval_batch_size' in str(error)
     assert error.exit_code == 5
 
 
@@ -273,6 +285,8 @@ def test_quantities():
     assert text.quantity(0, 'B') == '0 B'
     assert text.quantity(8.27e-6, 's') == '8.27 µs'
     assert text.quantity(0, 's') == '0 ns'
+    assert text.quantity(999_900, 'B') == '1 MB'
+    assert text.quantity(9.999e-4, 's') == '1 ms'
 
 
 def test_flags_are_told_without_a_traceback():

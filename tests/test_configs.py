@@ -142,7 +142,7 @@ def test_a_config_trains_for_a_step_and_predicts(
     before = jax.device_get(state.params)
     inputs = (
         experiment.hyperparameters,
-        examples,
+        experiment.inputs(examples),
         experiment.group.replicate(np.int32(0)),
         experiment.epoch_order(0),
     )
@@ -218,6 +218,13 @@ OTHER_VALUES = {
     'optimizer.decay_rate': 0.5,
     'optimizer.decay_every': '2 epochs',
     'label_smoothing': 0.1,
+    'ema_decay': 0.99,
+    'gradient_accumulation': 2,
+    'distillation.teachers': ['runs/large'],
+    'distillation.weight': 0.9,
+    'distillation.temperature': 4.0,
+    'optimizer.weight_decay_on': 'all',
+    'optimizer.sam_radius': 0.05,
     'train_metrics': 'after_epoch',
     'init_from': 'runs/other',
     'augmentation': ({'name': 'horizontal_flip'},),

@@ -9,11 +9,15 @@ from fmnist_jax.models.arch1 import Arch1
 from fmnist_jax.models.arch2 import Arch2
 from fmnist_jax.models.bn_cnn import BatchNormCNN
 from fmnist_jax.models.check import check_model
+from fmnist_jax.models.compact import Compact
 from fmnist_jax.models.keras_tinyvgg import KerasTinyVGG
 from fmnist_jax.models.layers import Dropout
 from fmnist_jax.models.linear import Linear
+from fmnist_jax.models.resnet import ResNet
+from fmnist_jax.models.speednet import SpeedNet
 from fmnist_jax.models.tinyvgg import TinyVGG
 from fmnist_jax.models.vgg_like import VGGLike
+from fmnist_jax.models.wide_resnet import WideResNet
 from tests.reference_models import (
     IMAGE_SHAPE,
     shapes_of,
@@ -33,6 +37,12 @@ from tests.reference_models import (
         ('arch2', Arch2),
         ('vgg_like', VGGLike),
         ('bn_cnn', BatchNormCNN),
+        ('resnet20', ResNet),
+        ('wrn_16_4', WideResNet),
+        ('wrn_28_10', WideResNet),
+        ('wrn_40_4', WideResNet),
+        ('speednet', SpeedNet),
+        ('compact', Compact),
     ],
 )
 def test_a_registered_name_gives_its_class(name, model_class):
@@ -74,6 +84,12 @@ def test_the_axis_name_reaches_every_layer_that_needs_it(name):
         'arch2': 5,
         'vgg_like': 8,
         'bn_cnn': 2,
+        'resnet20': 21,
+        'wrn_16_4': 13,
+        'wrn_28_10': 25,
+        'wrn_40_4': 37,
+        'speednet': 6,
+        'compact': 4,
         'tinyvgg with BatchNorm': 4,
     }
     assert found == ['i'] * counts.get(name, 0)

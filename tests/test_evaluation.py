@@ -316,7 +316,7 @@ def test_what_a_run_started_from_counts_as_its_own(small_config, tmp_path):
     path.write_text(json.dumps(provenance))
     selection = evaluate(tmp_path / 'third')['selection']
     assert selection['unknown_origin'] == str(tmp_path / 'second')
-    assert 'it is not known what they were learned from' in selection['words']
+    assert 'it is not known what that was learned from' in selection['words']
 
 
 def test_a_run_without_an_epoch_has_a_report(copied):

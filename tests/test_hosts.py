@@ -1,15 +1,18 @@
 """Several real processes train as one does, and stop, fail and go on together."""
 
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import hosts
-from tests.conftest import run_script
-from tests.processes import Processes
+from tests.conftest import ROOT, run_script
+from tests.processes import Processes, free_port
 from tests.whole_runs import (
     assert_same_but_for_rounding,
     assert_same_run,
@@ -19,6 +22,22 @@ from tests.whole_runs import (
 # Rounding of float64, after some hundred updates.
 TOLERANCE = 1e-9
 LONGER = '--config.num_epochs=4'
+# The second process is seconds behind when all diverge.
+LATE = """
+import sys, time
+import jax
+from fmnist_jax import cli
+from fmnist_jax.errors import DivergenceError
+from fmnist_jax.training import hosts
+address, number = sys.argv.pop(1), int(sys.argv.pop(1))
+def main():
+    with hosts.joined(address, 2, number):
+        jax.devices()
+        hosts.check_same('a start', 0)
+        time.sleep(2 * number)
+        raise DivergenceError('training diverged')
+cli.run(main)
+"""
 
 
 @pytest.fixture(scope='module')
@@ -133,6 +152,74 @@ def test_a_mistake_is_told_by_all_and_leaves_nothing(flags, tmp_path):
         assert '64 or 68' in printed
         assert 'Traceback' not in printed
     assert not workdir.exists()
+
+
+def test_divergence_ends_all_and_the_first_says_what_is_kept(flags, tmp_path):
+    workdir = tmp_path / 'run'
+    # Every update doubles the parameters and turns them round: they overflow in the
+    # second epoch.
+    doubling = (
+        '--config.model.name=linear',
+        '--config.optimizer.learning_rate=0.1',
+        '--config.optimizer.momentum=0.0',
+        '--config.optimizer.weight_decay=30',
+        '--config.precision=float32',
+    )
+    processes = start(flags, workdir, *doubling)
+    assert processes.codes() == [3, 3], processes.printed(0)
+    errors = [
+        [x for x in processes.printed(number).splitlines() if x.startswith('error: ')]
+        for number in range(2)
+    ]
+    steps = [
+        int(
+            re.match(r'error: training diverged: .* at step (\d+) \(epoch 2\)', line)[1]
+        )
+        for (line,) in errors
+    ]
+    assert steps[0] == steps[1]
+    assert 75 < steps[0] < 150
+    assert last_step(workdir) == 75
+    assert 'the last good checkpoint is step 75. Try' in errors[0][0]
+    assert 'the first process says which checkpoint is kept. Try' in errors[1][0]
+    for number in range(2):
+        assert 'Traceback' not in processes.printed(number)
+
+
+def test_one_that_diverges_first_does_not_have_the_others_aborted():
+    address = f'localhost:{free_port()}'
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-c', LATE, address, str(number)],
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    printed = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [3, 3], printed
+    for text in printed:
+        assert text.splitlines()[-1] == 'error: training diverged'
+
+
+def test_a_signal_stops_one_process_that_has_joined(flags, tmp_path):
+    # JAX notices SIGTERM there, as on a single TPU host.
+    workdir = tmp_path / 'run'
+    processes = Processes(
+        [*flags, '--config.num_cpu_devices=2', f'--workdir={workdir}'],
+        tmp_path / 'printed',
+        num_processes=1,
+    )
+    processes.wait_until(lambda: 'epoch 1/3: train' in processes.printed(0))
+    processes.send(0, signal.SIGTERM)
+    assert processes.codes(timeout=30) == [75]
+    stopped = re.search(
+        r'stopped after step (\d+), with a checkpoint; run the same command again',
+        processes.printed(0),
+    )
+    assert 75 <= int(stopped[1]) == last_step(workdir) < 225
+    assert 'Traceback' not in processes.printed(0)
 
 
 @pytest.mark.parametrize(

@@ -397,6 +397,7 @@ def test_rates_that_do_not_rise_are_refused(per, lowest, highest, message):
 @pytest.mark.parametrize(
     ('per', 'duration', 'message'),
     [
+        ('step', '', '--duration must be a duration such as'),
         ('step', 'long', "--duration must be a duration such as '500 steps'"),
         ('step', '-3 epochs', "not '-3 epochs'"),
         ('step', '9 steps', "--duration '9 steps' is 9 steps; with --per=step a test"),

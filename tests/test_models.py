@@ -59,14 +59,14 @@ def test_no_number_of_parameters_is_pinned_for_a_model_that_is_gone():
 
 
 @pytest.mark.parametrize('seed', [0, 1])
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', REFERENCES)
 def test_logits_in_evaluation_are_those_of_numpy(name, seed, images):
     (logits, _), (expected, _) = run_both(name, images, train=False, seed=seed)
     assert logits.dtype == jnp.float32
     assert_close(logits, expected)
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', REFERENCES)
 def test_logits_in_training_are_those_of_numpy(name, images):
     (logits, _), (expected, _) = run_both(name, images, train=True, seed=2)
     assert_close(logits, expected)
@@ -166,7 +166,7 @@ def test_a_value_that_tinyvgg_does_not_know_is_a_user_error(field):
         shapes_of(model)
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', REFERENCES)
 def test_logits_of_an_image_do_not_depend_on_its_batch_mates(name, images):
     model = create_model(name, num_classes=10)
     variables = random_variables(model, 4)
@@ -184,7 +184,7 @@ def test_logits_of_an_image_do_not_depend_on_its_batch_mates(name, images):
     )
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', REFERENCES)
 def test_a_models_call_is_a_function_of_its_inputs(name, images):
     model = create_model(name, num_classes=10)
     variables = random_variables(model, 5)
@@ -211,6 +211,8 @@ def test_images_of_other_sizes_and_other_numbers_of_classes_do(name):
         ('arch2', 9),
         ('vgg_like', 3),
         ('bn_cnn', 15),
+        ('speednet', 8),
+        ('compact', 3),
     ],
 )
 def test_images_that_are_too_small_are_a_user_error(name, size):

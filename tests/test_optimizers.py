@@ -256,3 +256,61 @@ def test_hyperparameters_are_the_configs():
 
 def test_no_clipping_is_an_infinite_norm():
     assert hyperparameters().clip_norm == np.inf
+
+
+def test_weight_decay_on_all_decays_biases_too():
+    h = hyperparameters(weight_decay=0.1)
+    params = random_tree(0)
+    zeros = jax.tree.map(np.zeros_like, params)
+    for decayed, rest in (('kernels', 1.0), ('all', 0.99)):
+        for name in ('adamw', 'sgd'):
+            optimizer = make_optimizer(name, jnp.float32(0.1), h, decayed)
+            updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+            new = optax.apply_updates(params, updates)
+            np.testing.assert_allclose(
+                new['Conv_0']['kernel'], 0.99 * params['Conv_0']['kernel'], rtol=1e-6
+            )
+            np.testing.assert_allclose(
+                new['Conv_0']['bias'], rest * params['Conv_0']['bias'], rtol=1e-6
+            )
+
+
+def test_muon_makes_kernels_updates_orthogonal_and_leaves_the_rest_to_adam():
+    h = hyperparameters(momentum=0.95, b1=0.9, b2=0.999, weight_decay=0.0)
+    params = {
+        'Conv_0': {'kernel': np.zeros((3, 3, 8, 16), np.float32), 'bias': np.ones(16)},
+        'Dense_0': {'kernel': np.zeros((40, 10), np.float32)},
+    }
+    params = jax.tree.map(np.float32, params)
+    rng = np.random.default_rng(0)
+    gradients = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), params)
+    optimizer = make_optimizer('muon', jnp.float32(0.1), h)
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+    for name in ('Conv_0', 'Dense_0'):
+        gradient = gradients[name]['kernel']
+        matrix = gradient.reshape(-1, gradient.shape[-1])
+        left, _, right = np.linalg.svd(matrix, full_matrices=False)
+        found = np.reshape(updates[name]['kernel'], matrix.shape)
+        # 0.2 * sqrt(larger side), so that its root mean square is about adam's.
+        scaled = -found / (0.1 * 0.2 * max(matrix.shape) ** 0.5)
+        # Five iterations bring the singular values near 1, not to it.
+        values = np.linalg.svd(scaled, compute_uv=False)
+        assert 0.6 < values.min() <= values.max() < 1.3
+        # It is the gradient's own left and right vectors that are kept.
+        overlap = left.T @ scaled @ right.T
+        np.testing.assert_allclose(overlap, np.diag(np.diag(overlap)), atol=0.02)
+    # The first step of adam goes by the sign; with Nesterov's momentum (Dozat, 2016),
+    # which optax gives it here, 1 + 0.9 * 0.1 / (1 - 0.9**2) times the rate.
+    first = -0.1 * (1 + 0.09 / 0.19) * np.sign(gradients['Conv_0']['bias'])
+    np.testing.assert_allclose(updates['Conv_0']['bias'], first, rtol=1e-3)
+
+
+def test_the_linear_schedule_ends_at_zero():
+    h = hyperparameters(
+        learning_rate=2.0, schedule='linear', warmup='10 steps', decay_rate=1.0
+    )
+    total = float(h.total_steps)
+    rates = [float(learning_rate('linear', jnp.int32(s), h)) for s in range(int(total))]
+    expected = [2.0 * (s + 1) / 11 for s in range(10)]
+    expected += [2.0 * (1 - (s - 10) / (total - 10)) for s in range(10, int(total))]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-6)

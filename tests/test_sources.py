@@ -1,109 +1,38 @@
 """Where the data come from: the data set's server, the Debian package, a folder.
 
-The server is stood in for by an HTTP proxy on this machine, which answers the official
-addresses with the official bytes; the package by an `apt-get` that hands out a package
-of the real files.
+The server is stood in for by tests/servers.py, the package by an `apt-get` that hands
+out a package of the real files.
 """
 
-import contextlib
 import dataclasses
-import gzip
-import hashlib
+import functools
 import io
 import os
 import shutil
-import struct
 import subprocess
 import tarfile
-import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from etils import epath
 
-from fmnist_jax.data import download, sources
-from fmnist_jax.data.download import Expected
+from fmnist_jax.data import sources
 from fmnist_jax.data.registry import FASHION_MNIST, DatasetSpec
 from fmnist_jax.errors import UserError
 from tests import idx_files
-from tests.conftest import ROOT
+from tests.servers import official_files, serve, use_proxy
 
-# The time stamps in the gzip headers of the official files.
-MODIFIED = {'train': 1504176606, 't10k': 1504176627}
 NOWHERE = dataclasses.replace(
     FASHION_MNIST, package_folder='/nonexistent', package='no-such-package'
 )
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def official() -> dict[str, bytes]:
-    """The files as served: the package's, whose gzip headers lack name and time."""
-    files = {}
-    for name in idx_files.FILE_NAMES.values():
-        packaged = (idx_files.real_folder() / f'{name}.gz').read_bytes()
-        if packaged[3] == 8:  # Has a name: this is what the server gave.
-            files[f'{FASHION_MNIST.url}{name}.gz'] = packaged
-            continue
-        files[f'{FASHION_MNIST.url}{name}.gz'] = (
-            b'\x1f\x8b\x08\x08'
-            + struct.pack('<I', MODIFIED[name[: name.index('-')]])
-            + packaged[8:10]
-            + name.encode()
-            + b'\0'
-            + packaged[10:]
-        )
-    return files
-
-
-def answer(handler: BaseHTTPRequestHandler, content: bytes | None) -> None:
-    """As a good server."""
-    handler.send_response(404 if content is None else 200)
-    handler.send_header('Content-Length', str(len(content or b'')))
-    handler.end_headers()
-    handler.wfile.write(content or b'')
-
-
-@contextlib.contextmanager
-def serve(
-    files: dict[str, bytes], monkeypatch, respond: Callable = answer
-) -> Iterator[list[tuple[str, str]]]:
-    """A proxy that answers with these files; gives the requests it has had."""
-    requests = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            requests.append((self.command, self.path))
-            # Who asked may have gone.
-            with contextlib.suppress(OSError):
-                respond(self, files.get(self.path))
-
-        def log_message(self, *_) -> None:
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    use_proxy(monkeypatch, server.server_port)
-    try:
-        yield requests
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def use_proxy(monkeypatch, port: int) -> None:
-    monkeypatch.setenv('http_proxy', f'http://127.0.0.1:{port}')
-    for variable in ('HTTP_PROXY', 'all_proxy', 'ALL_PROXY', 'no_proxy', 'NO_PROXY'):
-        monkeypatch.delenv(variable, raising=False)
-    # urllib reads these variables once a process.
-    monkeypatch.setattr(urllib.request, '_opener', None)
+    """The files of the data set's server, by their addresses."""
+    return official_files()
 
 
 @pytest.fixture
@@ -121,19 +50,14 @@ def obtain(
     return found.arrays, source, log
 
 
+@functools.cache
+def real() -> dict[str, np.ndarray]:
+    return idx_files.parse_real()
+
+
 def assert_real(arrays: dict[str, np.ndarray]) -> None:
-    for key, expected in idx_files.parse_real().items():
+    for key, expected in real().items():
         np.testing.assert_array_equal(arrays[key].squeeze(), expected)
-
-
-def test_recorded_checksums_are_those_of_the_official_files(official):
-    path = ROOT / 'fmnist_jax' / 'data' / 'checksums.tsv'
-    lines = [line.split('\t') for line in path.read_text().splitlines()]
-    recorded = {url: (int(size), sha256) for url, size, sha256, _ in lines}
-    assert recorded == {
-        url: (len(content), hashlib.sha256(content).hexdigest())
-        for url, content in official.items()
-    }
 
 
 def test_server_serves_the_official_files(official, tmp_path, monkeypatch):
@@ -191,174 +115,24 @@ def test_corrupted_download_does_not_hinder_a_later_good_one(
     assert_real(arrays)
 
 
+def test_what_stands_in_a_download_s_place_leads_to_the_package(
+    official, tmp_path, monkeypatch
+):
+    name = f'{idx_files.FILE_NAMES["test_labels"]}.gz'
+    (tmp_path / 'downloads' / FASHION_MNIST.name / name).mkdir(parents=True)
+    with serve(official, monkeypatch):
+        arrays, source, (line,) = obtain(FASHION_MNIST, tmp_path)
+    assert source.startswith('Debian package')
+    assert name in line
+    assert_real(arrays)
+
+
 def test_server_without_the_files_falls_back_to_the_package(tmp_path, monkeypatch):
     with serve({}, monkeypatch):
         arrays, source, (line,) = obtain(FASHION_MNIST, tmp_path)
     assert source.startswith('Debian package')
     assert f'{FASHION_MNIST.url} does not answer (HTTP Error 404: Not Found)' in line
     assert_real(arrays)
-
-
-# --- Servers that mean no good. They stand for one file.
-
-FILE = f'{idx_files.FILE_NAMES["test_labels"]}.gz'
-
-
-@pytest.fixture
-def expected(official) -> Expected:
-    url = f'{FASHION_MNIST.url}{FILE}'
-    content = official[url]
-    return Expected(url, len(content), hashlib.sha256(content).hexdigest())
-
-
-@pytest.fixture
-def impatient(monkeypatch) -> None:
-    """Seconds become tenths."""
-    monkeypatch.setattr(download, '_SILENCE_SECONDS', 0.4)
-    monkeypatch.setattr(download, '_START_SECONDS', 1.0)
-    monkeypatch.setattr(download, '_SLOWEST', 10**6)
-
-
-def drip(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """A byte now and then, never silent for long."""
-    for i in range(200):
-        handler.wfile.write(content[i : i + 1])
-        handler.wfile.flush()
-        time.sleep(0.1)
-
-
-def drip_content(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    handler.send_response(200)
-    handler.send_header('Content-Length', str(len(content)))
-    handler.end_headers()
-    drip(handler, content)
-
-
-def drip_header(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    drip(handler, b'HTTP/1.1 200 OK\r\nX-Header: ' + bytes(200))
-
-
-def say_nothing(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    time.sleep(3)
-
-
-def stop_half_way(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    handler.send_response(200)
-    handler.send_header('Content-Length', str(len(content)))
-    handler.end_headers()
-    handler.wfile.write(content[:1000])
-    handler.wfile.flush()
-    time.sleep(3)
-
-
-def hang_up(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    handler.send_response(200)
-    handler.send_header('Content-Length', str(len(content)))
-    handler.end_headers()
-    handler.wfile.write(content[:1000])
-
-
-def never_end(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """The file, and then zeros, whatever was announced."""
-    handler.send_response(200)
-    handler.end_headers()
-    handler.wfile.write(content)
-    while True:
-        handler.wfile.write(bytes(2**16))
-
-
-def bomb(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """As many bytes as the file has; decompressed, very many."""
-    packed = gzip.compress(bytes(1000 * len(content)))[: len(content)]
-    answer(handler, packed.ljust(len(content), b'\0'))
-
-
-def encode(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """Compressed once more on the way, as a server may that expands to gigabytes."""
-    handler.send_response(200)
-    handler.send_header('Content-Encoding', 'gzip')
-    handler.end_headers()
-    for _ in range(100):
-        handler.wfile.write(gzip.compress(bytes(2**24)))
-
-
-def redirect_for_ever(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    handler.send_response(302)
-    handler.send_header('Location', handler.path)
-    handler.end_headers()
-
-
-def redirect_to_a_file(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    handler.send_response(302)
-    handler.send_header('Location', 'file:///etc/passwd')
-    handler.end_headers()
-
-
-def talk_nonsense(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    handler.wfile.write(b'\x15\x03\x01\x00\x02\x02\x16\r\n\r\n')
-
-
-BAD_SERVERS = {
-    drip_content: 'slower than',
-    drip_header: 'slower than',
-    say_nothing: 'does not answer (timed out)',
-    stop_half_way: 'timed out',
-    hang_up: '1,000 bytes instead of 5,148 bytes',
-    never_end: 'more instead of 5,148 bytes',
-    bomb: 'SHA-256',
-    encode: 'more instead of 5,148 bytes',
-    redirect_for_ever: 'does not answer',
-    redirect_to_a_file: 'does not answer',
-    talk_nonsense: 'does not answer',
-}
-
-
-@pytest.mark.parametrize('respond', BAD_SERVERS)
-@pytest.mark.usefixtures('impatient')
-def test_a_bad_server_is_given_up_and_leaves_nothing(
-    official, expected, tmp_path, monkeypatch, respond
-):
-    started = time.monotonic()
-    path = epath.Path(tmp_path) / 'downloads' / FILE
-    with serve(official, monkeypatch, respond):
-        with pytest.raises(download.DownloadError) as caught:
-            download.download(expected, path)
-        assert time.monotonic() - started < 2.5
-    assert BAD_SERVERS[respond] in str(caught.value)
-    assert '\n' not in str(caught.value)
-    assert not list(tmp_path.rglob('*.gz'))
-
-
-def test_a_redirection_is_followed_to_the_right_bytes(
-    official, expected, tmp_path, monkeypatch
-):
-    def redirect(handler: BaseHTTPRequestHandler, content: bytes | None) -> None:
-        if content is None:
-            answer(handler, official[expected.url])
-        else:
-            handler.send_response(301)
-            handler.send_header('Location', 'http://elsewhere.example/labels.gz')
-            handler.end_headers()
-
-    path = epath.Path(tmp_path) / FILE
-    with serve(official, monkeypatch, redirect) as requests:
-        download.download(expected, path)
-    assert [url for _, url in requests] == [
-        expected.url,
-        'http://elsewhere.example/labels.gz',
-    ]
-    assert path.read_bytes() == official[expected.url]
-
-
-def test_a_link_in_the_data_folder_is_replaced_not_followed(
-    official, expected, tmp_path, monkeypatch
-):
-    (tmp_path / 'precious').write_text('mine')
-    (tmp_path / FILE).symlink_to('precious')
-    with serve(official, monkeypatch):
-        download.download(expected, epath.Path(tmp_path) / FILE)
-    assert (tmp_path / 'precious').read_text() == 'mine'
-    assert (tmp_path / FILE).read_bytes() == official[expected.url]
 
 
 @pytest.mark.usefixtures('unreachable')
@@ -514,8 +288,13 @@ def test_who_is_not_root_updates_lists_of_their_own_and_tries_again(
 @pytest.mark.parametrize('user', [0, 1000], ids=['root', 'user'])
 @pytest.mark.parametrize(
     'script',
-    ['echo "E: Unable to locate package" >&2; exit 100', 'exit 1', 'true'],
-    ids=['unknown', 'silent', 'does nothing'],
+    [
+        'echo "E: Unable to locate package" >&2; exit 100',
+        r'printf "\\351\\n" >&2; exit 100',
+        'exit 1',
+        'true',
+    ],
+    ids=['unknown', 'not UTF-8', 'silent', 'does nothing'],
 )
 @pytest.mark.usefixtures('unreachable')
 def test_package_that_apt_does_not_give_names_all_three_ways(

@@ -24,6 +24,7 @@ def train(
     experiment = experiment_lib.build(config, DeviceGroup(devices))
     state = experiment.create_state()
     examples = experiment.place(*experiment.dataset.split(config.data.train_split))
+    inputs = experiment.inputs(examples)
     call = experiment.train_call(experiment.steps_per_call)
     total, losses = 0.0, []
     for step in range(0, num_steps, experiment.steps_per_call):
@@ -31,9 +32,7 @@ def train(
         if within == 0:
             order = experiment.epoch_order(epoch)
             first = experiment.group.replicate(np.int32(step))
-        state, progress = call(
-            state, experiment.hyperparameters, examples, first, order
-        )
+        state, progress = call(state, experiment.hyperparameters, inputs, first, order)
         losses.append((float(progress.sums.loss) - total) / config.batch_size)
         total = float(progress.sums.loss)
     return jax.device_get(state), losses
@@ -109,7 +108,7 @@ def test_a_loop_on_the_device_equals_steps_in_a_row(small_config, devices):
         first = experiment.group.replicate(np.int32(0))
         inputs = (
             experiment.hyperparameters,
-            examples,
+            experiment.inputs(examples),
             first,
             experiment.epoch_order(0),
         )
@@ -226,7 +225,7 @@ def test_a_dropout_rate_is_an_input_of_the_step(small_config, dataset, devices):
         examples = experiment.place(*dataset.split('train[:640]'))
         state = experiment.create_state()
         params = jax.device_get(state.params)['Dense_0']
-        _, progress = call(state, h, examples, first, order)
+        _, progress = call(state, h, experiment.inputs(examples), first, order)
         losses.append(float(progress.sums.loss) / 64)
     images, labels = dataset.split('train[:640]')
     batch = np.asarray(order[:, 0]).reshape(-1)
@@ -247,7 +246,7 @@ def test_the_state_is_one_where_devices_normalise_alone(small_config, devices):
     state, _ = experiment.train_call(1)(
         experiment.create_state(),
         experiment.hyperparameters,
-        experiment.place(images, labels),
+        experiment.inputs(experiment.place(images, labels)),
         experiment.group.replicate(np.int32(0)),
         order,
     )

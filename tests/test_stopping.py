@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -16,13 +15,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @pytest.fixture(scope='module')
 def flags(data_dir: str) -> list[str]:
-    """An epoch that is long for what is waited for: seconds."""
+    """Two epochs that are long for what is waited for: a second each."""
     return [
         '--config=configs/default.py',
         f'--config.data.data_dir={data_dir}',
+        '--config.data.train_split=train[:27520]',
         '--config.data.validation_split=train[55000:56000]',
         '--config.model.name=tests.nets:DropoutNet',
-        '--config.num_epochs=1',
+        '--config.num_epochs=2',
         '--config.num_cpu_devices=2',
         '--config.logging.every_seconds=0',
     ]
@@ -43,13 +43,13 @@ def test_a_signal_in_a_long_epoch_leaves_a_checkpoint(
     workdir = tmp_path / 'run'
     arguments = ('fmnist_jax.main', *flags, f'--workdir={workdir}')
     job = Job(tmp_path / 'log', *arguments)
-    job.wait_until(lambda: 'epoch 1/1: step' in job.printed)
+    job.wait_until(lambda: 'epoch 1/2: step' in job.printed)
     job.send(name)
     assert job.code(timeout=30) == 75
     step = int(
         re.search(r'stopped after step (\d+), with a checkpoint', job.printed)[1]
     )
-    assert 0 < step == last_step(workdir) < 1718
+    assert 0 < step == last_step(workdir) < 860
     assert job.printed.splitlines()[-1].endswith('run the same command again to go on')
     assert 'Traceback' not in job.printed
     done = run_script(*arguments)
@@ -70,40 +70,51 @@ def test_a_signal_before_training_ends_at_once(name, flags, tmp_path):
     assert 'run the same command again to go on' in job.printed
 
 
-def test_a_second_signal_does_not_wait(flags, tmp_path):
+def test_a_second_signal_does_not_wait_and_loses_nothing(
+    flags, uninterrupted, tmp_path
+):
     workdir = tmp_path / 'run'
-    # A call lasts for seconds, so that the first signal has to wait.
-    calls = ('--config.steps_per_call=1000', '--config.data.train_split=train')
-    job = Job(
-        tmp_path / 'log', 'fmnist_jax.main', *flags, *calls, f'--workdir={workdir}'
-    )
-    job.wait_until((workdir / 'config.json').exists)
-    time.sleep(4)
+    # A call is an epoch, so that the first signal has to wait.
+    call = '--config.steps_per_call=860'
+    arguments = ('fmnist_jax.main', *flags, call, f'--workdir={workdir}')
+    job = Job(tmp_path / 'log', *arguments)
+    job.wait_until(lambda: last_step(workdir) == 860)
     job.send(signal.SIGTERM)
     job.wait_until(lambda: 'SIGTERM: stopping after a checkpoint' in job.printed)
     job.send(signal.SIGTERM)
     assert job.code(timeout=5) == 75
-    assert not last_step(workdir)
-    done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
-    assert done.returncode in (0, 2)
+    assert 'stopped after step' not in job.printed
+    assert last_step(workdir) == 860
+    done = run_script(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert f'resumed from {workdir}/checkpoints/860\n' in done.stdout
+    assert_same_run(workdir, uninterrupted)
 
 
 @pytest.mark.parametrize('mapping', ['sequence', 'devices', 'vmap'])
 def test_a_sweep_goes_on_from_where_its_runs_stood(mapping, flags, tmp_path):
-    workdir = tmp_path / 'grid'
+    workdir, whole = tmp_path / 'grid', tmp_path / 'whole'
     arguments = (
-        *('fmnist_jax.sweep', *flags, f'--workdir={workdir}', f'--mapping={mapping}'),
+        *('fmnist_jax.sweep', *flags, f'--mapping={mapping}'),
         '--grid=optimizer.learning_rate=0.01,0.02',
         '--config.model.name=linear',
+        '--config.data.train_split=train[:9600]',
         # Enough that they have not ended when the signal comes.
         '--config.num_epochs=12',
     )
+    done = run_script(*arguments, f'--workdir={whole}')
+    assert done.returncode == 0, done.stderr
+    arguments += (f'--workdir={workdir}',)
     job = Job(tmp_path / 'log', *arguments)
     job.wait_until(lambda: list(workdir.glob('*/checkpoints/*/manifest.sha256')))
     job.send(signal.SIGTERM)
     assert job.code(timeout=30) == 75
     assert 'Traceback' not in job.printed
+    members = [path.parent.name for path in whole.glob('*/metrics.jsonl')]
+    assert len(members) == 2
+    assert any(0 < last_step(workdir / member) < 3600 for member in members)
     done = run_script(*arguments)
     assert done.returncode == 0, done.stderr
     assert 'resumed from' in done.stdout
-    assert len(list(workdir.glob('*/metrics.jsonl'))) == 2
+    for member in members:
+        assert_same_run(workdir / member, whole / member)

@@ -20,6 +20,7 @@ from fmnist_jax.reporting.runs import Run
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import hyperparameters
 from fmnist_jax.training.choose_mapping import choose_mapping
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.mapping import MAPPINGS
 from fmnist_jax.training.program import Program
@@ -27,7 +28,7 @@ from fmnist_jax.training.sweep import sweep
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT, make_small_config, run_script
 from tests.test_step import assert_states_agree
-from tests.whole_runs import last_step, metrics, state_at
+from tests.whole_runs import assert_same_run, last_step, state_at
 
 GRID = ['optimizer.learning_rate=0.003,0.001']
 
@@ -207,7 +208,7 @@ def test_a_sweep_that_is_killed_goes_on(data_dir, tmp_path):
     assert '3 runs, 2 of them to train' in done.stdout
     assert files(finished) == before
     for member in whole.glob('learning_rate*'):
-        assert metrics(folder / member.name) == metrics(member)
+        assert_same_run(folder / member.name, member)
     ours, theirs = (json.loads((f / 'sweep.json').read_text()) for f in (folder, whole))
     for one, other in zip(ours, theirs, strict=True):
         assert one | {'workdir': ''} == other | {'workdir': ''}
@@ -321,7 +322,7 @@ def test_a_sweep_that_selects_on_test_says_so(config, tmp_path, capsys):
 
 
 def trial_experiment(config: ConfigDict) -> experiment_lib.Experiment:
-    experiment_lib.configure_jax(config)
+    configure_jax(config)
     return experiment_lib.build(config, log=lambda message: None)
 
 
@@ -339,6 +340,10 @@ OTHER_NUMBERS = {
     'optimizer.warmup': '1 epoch',
     'optimizer.decay_rate': 0.5,
     'optimizer.decay_every': '2 epochs',
+    'optimizer.sam_radius': 0.05,
+    'ema_decay': 0.9,
+    'distillation.weight': 0.9,
+    'distillation.temperature': 4.0,
 }
 
 

@@ -17,6 +17,7 @@ from configs import default
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.models import create_model
 from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.state import EpochSums, TrainState
 
@@ -43,7 +44,7 @@ class Ours:
         self._workload = workload
         self._folder = folder
         config = make_config(workload)
-        experiment_lib.configure_jax(config)
+        configure_jax(config)
         self._experiment = experiment_lib.build(config)
         self._dataset = self._experiment.dataset
         self._train = self._dataset.split(config.data.train_split)
@@ -130,7 +131,7 @@ class Ours:
     def _inputs(self, h: Hyperparameters, first_step: int) -> tuple:
         """What a call takes after the state, at the beginning of an epoch."""
         first = self._experiment.group.replicate(np.int32(first_step))
-        return h, self._examples, first, self._order
+        return h, self._experiment.inputs(self._examples), first, self._order
 
     def _with_new_sums(self, state: TrainState) -> TrainState:
         zeros = EpochSums.zeros(self._experiment.functions.precision.param)

@@ -13,25 +13,25 @@ pixels are not divided by 255; so does `python -m results.batch_statistics WORKD
 
 Published, and here (bn_cnn in results/reproduction.md):
 - bn_cnn, batch 100, learning rate 0.01, epoch 25, as S4 computed it: test accuracy
-  89.92 %, here 90.31 ± 0.49 % (n = 3).
+  89.92 %, here 90.14 ± 0.42 % (n = 5).
 - bn_cnn, batch 100, learning rate 0.01, best epoch, as S4 computed it: test accuracy
-  90.60 %, here 90.79 ± 0.09 % (n = 3).
+  90.60 %, here 90.69 ± 0.18 % (n = 5).
 - bn_cnn, batch 500, learning rate 0.01, epoch 25, as S4 computed it: test accuracy
-  90.24 %, here 90.27 ± 0.30 % (n = 2).
+  90.24 %, here 90.40 ± 0.23 % (n = 4).
 - bn_cnn, batch 500, learning rate 0.01, best epoch, as S4 computed it: test accuracy
-  90.93 %, here 90.83 ± 0.13 % (n = 2).
+  90.93 %, here 90.78 ± 0.10 % (n = 4).
 - bn_cnn, batch 1000, learning rate 0.01, epoch 25, as S4 computed it: test accuracy
-  90.75 %, here 90.34 ± 0.15 % (n = 3).
+  90.75 %, here 90.37 ± 0.12 % (n = 5).
 - bn_cnn, batch 1000, learning rate 0.01, best epoch, as S4 computed it: test accuracy
-  91.09 %, here 90.82 ± 0.12 % (n = 3).
+  91.09 %, here 90.84 ± 0.09 % (n = 5).
 - bn_cnn, batch 100, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
-  89.83 %, here 90.18 ± 0.59 % (n = 3).
+  89.83 %, here 90.25 ± 0.43 % (n = 5).
 - bn_cnn, batch 100, learning rate 0.001, best epoch, as S4 computed it: test accuracy
-  90.85 %, here 90.92 ± 0.21 % (n = 3).
+  90.85 %, here 90.83 ± 0.21 % (n = 5).
 - bn_cnn, batch 500, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
-  89.90 %, here 90.14 ± 0.51 % (n = 3).
+  89.90 %, here 90.24 ± 0.39 % (n = 5).
 - bn_cnn, batch 500, learning rate 0.001, best epoch, as S4 computed it: test accuracy
-  90.24 %, here 90.43 ± 0.17 % (n = 3).
+  90.24 %, here 90.43 ± 0.14 % (n = 5).
 - bn_cnn, batch 1000, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
   89.60 %, here 89.86 ± 0.38 % (n = 3).
 - bn_cnn, batch 1000, learning rate 0.001, best epoch, as S4 computed it: test accuracy

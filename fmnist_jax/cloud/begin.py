@@ -72,7 +72,10 @@ def _start_or_find(
         say(f'a training runs on {chosen.node.name} already, with {shlex.join(wanted)}')
         return wanted, False
     if found == wanted and all(reply.code == 0 for reply in replies):
-        say(f'the training has finished, with {shlex.join(wanted)}')
+        say(
+            f'the training has finished, with {shlex.join(wanted)}; to train anew, '
+            'name another --workdir'
+        )
         return wanted, False
     _start(machine, num_workers, wanted)
     return wanted, True

@@ -16,6 +16,8 @@ def commands(options: Options) -> Iterator[str]:
         return
     if options.action == 'delete':
         yield from _step('is a training running?', gcloud.ssh(node, job.status()))
+        yield '# if its work folder, whose name is known there, is on the disk:'
+        yield from _results(options)
         yield from _step('delete it', gcloud.delete(node))
         return
     make = gcloud.create(
@@ -26,13 +28,13 @@ def commands(options: Options) -> Iterator[str]:
     yield from _step('if it was preempted, before making it', gcloud.delete(node))
     yield from _step('does a training run already?', gcloud.ssh(node, job.status()))
     yield from _training(options)
+    yield from _results(options)
     if options.delete_when_done:
         yield from _step('at the end', gcloud.delete(node))
 
 
 def _training(options: Options) -> Iterator[str]:
-    node, workdir = options.node, options.training[0].partition('=')[2]
-    archive = f'/tmp/{job.ARCHIVE}'
+    node, archive = options.node, f'/tmp/{job.ARCHIVE}'
     yield '# the code: what git tracks, and what is new'
     root = shlex.quote(str(source.ROOT))
     yield (
@@ -46,6 +48,10 @@ def _training(options: Options) -> Iterator[str]:
     yield from _step('set up and train, on every worker', start)
     look = gcloud.ssh(node, job.status(0), '0')
     yield from _step(f'every {options.poll_seconds:g} s: state and output', look)
+
+
+def _results(options: Options) -> Iterator[str]:
+    node, workdir = options.node, options.training[0].partition('=')[2]
     target = str(results.destination(workdir))
     if in_bucket(workdir):
         yield from _step('the results', gcloud.copy_from_bucket(workdir, target))

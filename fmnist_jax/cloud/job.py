@@ -17,8 +17,9 @@ _WORKER = f'{FOLDER}/fmnist_jax/cloud/worker.py'
 # Removes the files of the code that was there before, and nothing else.
 UNPACK = (
     f'mkdir -p {FOLDER} && cd {FOLDER} && '
-    '{ test ! -f .code || xargs -d "\\n" rm -f <.code; } && '
-    f'tar -xzf ../{ARCHIVE} && tar -tzf ../{ARCHIVE} >.code'
+    '{ test ! -f .code || xargs -d "\\n" rm -f -- <.code; } && '
+    f'tar -xzf ../{ARCHIVE} && '
+    f'tar --quoting-style=literal -tzf ../{ARCHIVE} >.code'
 )
 
 
@@ -55,9 +56,7 @@ def status(offset: int | None = None) -> str:
     Args:
       offset: the byte from which to send the output; -1 for its end, None for none.
     """
-    words = ['python3', _WORKER, 'status', *([] if offset is None else [str(offset)])]
-    absent = shlex.quote(MARKER + json.dumps({'state': 'absent'}))
-    return f'if test -f {_WORKER}; then {shlex.join(words)}; else echo {absent}; fi'
+    return _if_there(['status', *([] if offset is None else [str(offset)])])
 
 
 def start(flags: Sequence[str]) -> str:
@@ -66,13 +65,20 @@ def start(flags: Sequence[str]) -> str:
 
 
 def stop() -> str:
-    """Ends a training, with a checkpoint."""
-    return shlex.join(['python3', _WORKER, 'stop'])
+    """Ends a training, with a checkpoint, if there is one."""
+    return _if_there(['stop'])
 
 
 def pack(workdir: str) -> str:
     """Packs a work folder for copying."""
     return shlex.join(['python3', _WORKER, 'pack', workdir])
+
+
+def _if_there(words: Sequence[str]) -> str:
+    """Calls the worker's program; where no code is yet, the reply is `absent`."""
+    call = shlex.join(['python3', _WORKER, *words])
+    absent = shlex.quote(MARKER + json.dumps({'state': 'absent'}))
+    return f'if test -f {_WORKER}; then {call}; else echo {absent}; fi'
 
 
 def parse(output: str) -> list[dict[str, Any]]:
@@ -86,5 +92,5 @@ def parse(output: str) -> list[dict[str, Any]]:
             reply, _ = json.JSONDecoder().raw_decode(text)
         except ValueError:
             continue
-        replies[reply.get('worker', len(replies))] = reply
+        replies[reply.get('worker', -1 - len(replies))] = reply
     return list(replies.values())

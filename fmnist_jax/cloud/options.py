@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import itertools
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fmnist_jax.cloud.gcloud import Node, runtime_version
-from fmnist_jax.cloud.source import ROOT
+from fmnist_jax.cloud.source import ROOT, files
 from fmnist_jax.errors import UserError
 
 _DEFAULT_TYPE = 'v5litepod-8'
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--spot', action='store_true', help='a cheaper VM that may be preempted')
     add('--max_restarts', type=int, default=100, help='after preemptions (100)')
     add('--poll_seconds', type=float, default=10.0, help='between looks (10)')
-    add('--delete_when_done', action='store_true', help='delete the VM at the end')
+    add('--delete_when_done', action='store_true', help='delete the VM if all is well')
     add('--dry_run', action='store_true', help='only print the commands')
     action = parser.add_mutually_exclusive_group()
     for name, text in (('stop', 'end the training'), ('delete', 'delete the VM')):
@@ -116,7 +118,8 @@ def parse(arguments: Sequence[str]) -> Options:
       UserError: one is missing or makes no sense.
     """
     parser = _parser()
-    if not arguments or (arguments[0].startswith('-') and '-h' not in arguments[0]):
+    first = arguments[0] if arguments else '-'
+    if first.startswith('-') and first not in ('-h', '--help'):
         raise UserError('NAME of the TPU VM is missing: ./launch.sh tpu NAME --zone=…')
     own, flags = _divide(arguments, parser)
     values = vars(parser.parse_args(own))
@@ -153,7 +156,7 @@ def _divide(
         if not word.startswith('-') or name not in has_value:
             flags.append(word)
             continue
-        own.append(f'--{name}{equals}{value}')
+        own.append(f'{"-" if len(name) == 1 else "--"}{name}{equals}{value}')
         if has_value[name] and not equals and pending:
             own.append(pending.pop(0))
     return own, flags
@@ -193,8 +196,8 @@ def _take_workdir(flags: list[str]) -> tuple[str | None, list[str]]:
 
 def _check(options: Options) -> None:
     for name in ('max_restarts', 'poll_seconds'):
-        if getattr(options, name) < 0:
-            raise UserError(f'--{name} must be at least 0')
+        if not 0 <= getattr(options, name) < math.inf:
+            raise UserError(f'--{name} must be a number of at least 0')
     if options.action != 'train':
         if options.flags or options.workdir:
             given = (*options.flags, options.workdir)[0]
@@ -208,8 +211,18 @@ def _check(options: Options) -> None:
             'work folder in a bucket with --workdir=gs://BUCKET/…, from which the '
             'training goes on; or accept the loss of the training with --max_restarts=0'
         )
-    for flag in options.flags:
-        if value := re.fullmatch('--?config=(.*)', flag):
+    _check_flags(options.flags)
+
+
+def _check_flags(flags: Sequence[str]) -> None:
+    for before, word in itertools.pairwise(('', *flags)):
+        if not word.startswith('-') and (not before.startswith('-') or '=' in before):
+            raise UserError(
+                f'unexpected argument {word!r}; flags of the training start with --'
+            )
+        if re.fullmatch('--?config', before):
+            _check_config_file(word.partition(':')[0])
+        elif value := re.fullmatch('--?config=(.*)', word):
             _check_config_file(value[1].partition(':')[0])
 
 
@@ -222,3 +235,8 @@ def _check_config_file(name: str) -> None:
         )
     if not (ROOT / path).is_file():
         raise UserError(f'--config={name}: there is no such file in {ROOT}')
+    if path.as_posix() not in files():
+        raise UserError(
+            f'--config={name}: git ignores it, so that it is not copied to the TPU VM; '
+            'move it'
+        )

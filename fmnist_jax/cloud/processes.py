@@ -7,10 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from fmnist_jax.cloud.runner import say
+from fmnist_jax.cloud.runner import REQUEUE, say
 from fmnist_jax.cloud.source import ROOT
 from fmnist_jax.errors import UserError
 
@@ -19,8 +19,6 @@ from fmnist_jax.errors import UserError
 _TERMINATE_AFTER = 35.0
 _KILL_AFTER = 50.0
 _LOOK_EVERY = 0.05
-# The exit code of a training that was asked to end and wrote a checkpoint.
-_STOPPED = 75
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -62,40 +60,45 @@ def _free_port() -> int:
 class Group:
     """Processes that are of use only together."""
 
-    def __init__(
-        self,
-        commands: Sequence[Sequence[str]],
-        logs: Path,
-        clock: Callable[[], float] = time.monotonic,
-    ):
+    def __init__(self, commands: Sequence[Sequence[str]], logs: Path):
         """Starts them.
 
         Args:
           commands: of the processes.
           logs: a folder for the output of all but the first.
-          clock: seconds from some moment on.
+
+        Raises:
+          UserError: one cannot be started; those before it are ended.
         """
         self._logs = logs
-        self._clock = clock
         self._signals = 0
         self._processes: list[subprocess.Popen] = []
         # Before they start: one must not come between.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._pass_on)
-        for index, command in enumerate(commands):
-            with open(self._log(index), 'wb') as log:
-                output = log if index else None
-                self._processes.append(
-                    subprocess.Popen(
-                        command,
-                        cwd=ROOT,
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=output,
-                        # Ctrl-C reaches them once: passed on.
-                        process_group=0,
-                    )
-                )
+            # What `nohup` has this process ignore, it is to outlive.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._pass_on)
+        try:
+            for index, command in enumerate(commands):
+                self._processes.append(self._start(index, command))
+        except OSError as error:
+            self._send(signal.SIGKILL)
+            raise UserError(
+                f'cannot start {len(commands)} processes: {error.strerror}'
+            ) from error
+
+    def _start(self, index: int, command: Sequence[str]) -> subprocess.Popen:
+        with open(self._log(index), 'wb') as log:
+            output = log if index else None
+            return subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Ctrl-C reaches them once: passed on.
+                process_group=0,
+            )
 
     def wait(self) -> int:
         """Waits for all; if one fails, ends the others; returns the exit code."""
@@ -106,9 +109,9 @@ class Group:
             codes = [process.poll() for process in self._processes]
             running = None in codes
             if failed is None and any(codes):
-                failed, since = _first(codes), self._clock()
+                failed, since = _first(codes), time.monotonic()
             if failed is not None and running:
-                self._hurry(self._clock() - since)
+                self._hurry(time.monotonic() - since)
         if failed is None:
             return 0
         code = self._processes[failed].returncode
@@ -139,7 +142,7 @@ class Group:
 
     def _tell(self, index: int, code: int) -> str:
         """One line: which process ended how, and what to do."""
-        if code == _STOPPED:
+        if code == REQUEUE:
             return (
                 f'process {index} was stopped (exit code {code}); run the same command '
                 'again to go on with the training'
@@ -173,5 +176,5 @@ def _first(codes: Sequence[int | None]) -> int:
     been asked to.
     """
     failed = [index for index, code in enumerate(codes) if code]
-    later = (-signal.SIGABRT, _STOPPED)
+    later = (-signal.SIGABRT, REQUEUE)
     return min(failed, key=lambda index: (codes[index] in later, index))

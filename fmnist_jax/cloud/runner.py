@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from fmnist_jax.errors import UserError
 
-# The exit code of ssh itself, and of a command that took too long (as of `timeout`).
-UNREACHABLE = 255
+# The exit code of a command that took too long, as of `timeout`.
 TIMED_OUT = 124
+# That of a training that was asked to end and wrote a checkpoint: `stopping.EXIT_CODE`.
+REQUEUE = 75
 
 
 def say(text: str) -> None:

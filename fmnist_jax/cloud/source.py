@@ -3,6 +3,7 @@
 import io
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_jax.errors import UserError
@@ -39,11 +40,9 @@ def pack(path: Path, root: Path = ROOT) -> None:
 
 def files(root: Path = ROOT) -> list[str]:
     """Paths of the code's files below `root`, with local changes and new files."""
-    done = None
-    if (root / '.git').exists():
-        done = subprocess.run(LIST, cwd=root, capture_output=True, check=False)
-    if done and done.returncode == 0:
-        names = done.stdout.decode(errors='surrogateescape').split('\0')
+    listed = _git(LIST, root) if (root / '.git').exists() else None
+    if listed is not None:
+        names = listed.decode(errors='surrogateescape').split('\0')
     else:
         found = (path.relative_to(root) for path in root.rglob('*'))
         names = [x.as_posix() for x in found if not set(_IGNORED) & set(x.parts)]
@@ -53,11 +52,14 @@ def files(root: Path = ROOT) -> list[str]:
 
 def commit(root: Path = ROOT) -> str | None:
     """The checkout's commit, with `-dirty` if files differ; None if git knows none."""
-    words = ['git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*']
+    words = ('git', 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*')
+    return (_git(words, root) or b'').decode().strip() or None
+
+
+def _git(words: Sequence[str], root: Path) -> bytes | None:
+    """What git prints; None if there is no git, or it fails."""
     try:
-        done = subprocess.run(
-            words, cwd=root, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(words, cwd=root, capture_output=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return done.stdout if done.returncode == 0 else None

@@ -77,6 +77,7 @@ def _finish(machine: Vm, outcome: Outcome, folder: str) -> int:
     """Fetches the results, and says how the training ended."""
     chosen = machine.options
     if outcome.end is End.FAILED:
+        _tell_costs(machine)
         print(f'error: {outcome.reason}', file=sys.stderr)
         return outcome.code
     if outcome.end is End.STOPPED:
@@ -86,11 +87,15 @@ def _finish(machine: Vm, outcome: Outcome, folder: str) -> int:
     if chosen.delete_when_done:
         machine.delete()
     else:
-        say(
-            f'{chosen.node.name} is still there and costs money; delete it with: '
-            f'{machine.delete_command()}'
-        )
+        _tell_costs(machine)
     return 0
+
+
+def _tell_costs(machine: Vm) -> None:
+    say(
+        f'{machine.options.node.name} is still there and costs money; delete it with: '
+        f'{machine.delete_command()}'
+    )
 
 
 def exit_code(arguments: Sequence[str]) -> int:

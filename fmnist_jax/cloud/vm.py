@@ -25,7 +25,7 @@ PASSING = (
     'STOPPING',
     'HIDING',
 )
-_STOPPED = 'STOPPED'
+STOPPED = 'STOPPED'
 # Seconds: a question, a copy, a change of state.
 QUESTION = 180
 _COPY = 900
@@ -72,13 +72,13 @@ class Vm:
         Raises:
           UserError: it cannot be made, has another type, or is in a bad state.
         """
-        said, until = None, time.monotonic() + _CHANGE
+        said, until = None, 0.0
         while True:
             known = self.describe()
             state = known['state'] if known else 'absent'
             if state == READY:
                 self._check_type(known)
-                return max(1, len(known.get('networkEndpoints', ())))
+                return num_workers(known)
             if state == 'absent':
                 self._create({}, again)
             elif state in GONE:
@@ -86,7 +86,7 @@ class Vm:
                 say(f'{self._name} is {state}: deleting it, and making it again')
                 self._change(gcloud.delete(self._node), 'delete')
                 self._create(known, again)
-            elif state == _STOPPED:
+            elif state == STOPPED:
                 self._check_type(known)
                 say(f'{self._name} is {state}: starting it')
                 self._change(gcloud.start(self._node), 'start')
@@ -95,11 +95,11 @@ class Vm:
                     f'{self._name} is in state {state}, which passes neither by itself '
                     f'nor by starting it; delete it with: {self.delete_command()}'
                 )
-            elif time.monotonic() > until:
-                raise UserError(f'{self._name} is still {state} after an hour')
             elif state != said:
                 say(f'{self._name} is {state}: waiting')
-                said = state
+                said, until = state, time.monotonic() + _CHANGE
+            elif time.monotonic() > until:
+                raise UserError(f'{self._name} is still {state} after an hour')
             time.sleep(self.options.poll_seconds if state in PASSING else 0)
 
     def delete_command(self) -> str:
@@ -193,6 +193,11 @@ class Vm:
     def _expect(self, done: Result, verb: str) -> None:
         if done.code:
             raise failures.explain(f'{verb} {self._name}', done.errors)
+
+
+def num_workers(known: dict[str, Any]) -> int:
+    """Of a VM that `describe` tells of."""
+    return max(1, len(known.get('networkEndpoints', ())))
 
 
 def _type(known: dict[str, Any]) -> str:

@@ -7,14 +7,12 @@ import time
 
 from fmnist_jax.cloud import failures, job, vm
 from fmnist_jax.cloud.job import Reply
-from fmnist_jax.cloud.runner import say
+from fmnist_jax.cloud.runner import REQUEUE, say
 from fmnist_jax.cloud.vm import Vm
 from fmnist_jax.errors import UserError
 
-# The exit code of a training that was asked to end and wrote a checkpoint.
-REQUEUE = 75
-# Seconds between looks at all workers, and that the others have to end after one has:
-# JAX's runtime ends them when the heartbeat of one is missing for 20 s.
+# Seconds between looks at all workers, and that the others have to end after one has
+# failed: JAX's runtime ends them when the heartbeat of one is missing for 20 s.
 _ALL_WORKERS = 60
 _GRACE = 90
 # Looks after which a broken connection is told again.
@@ -100,23 +98,25 @@ class Watch:
         self._looked = time.monotonic()
         try:
             replies = self._vm.ask_all(job.status())
+            ended = [x for x in replies if x.state != 'running']
+            running = [x for x in replies if x.state == 'running']
+            if running and all(x.code == 0 for x in ended):
+                # Who ends well has waited for the others, or leaves the rest to them.
+                self._first_end = None
+                return None
+            self._first_end = self._first_end or time.monotonic()
+            if not running and len(replies) == self._num_workers:
+                return self._judge(replies)
+            if time.monotonic() - self._first_end < _GRACE:
+                return None
+            if running:
+                names = ', '.join(str(reply.worker) for reply in running)
+                say(f'ending the others: workers {names}')
+                self._vm.ask_all(job.stop())
         except UserError:
             return None  # The connection; the next look at worker 0 will tell.
-        running = [x for x in replies if x.state == 'running']
-        if len(running) == len(replies):
-            self._first_end = None
-            return None
-        self._first_end = self._first_end or time.monotonic()
-        if not running and len(replies) == self._num_workers:
-            return self._judge(replies)
-        if time.monotonic() - self._first_end < _GRACE:
-            return None
-        if running:
-            names = ', '.join(str(reply.worker) for reply in running)
-            say(f'ending the others: workers {names}')
-            self._vm.ask_all(job.stop())
-        # How these end now says nothing of why.
-        return self._judge([x for x in replies if x.state != 'running'])
+        # How those that were running end now says nothing of why.
+        return self._judge(ended)
 
     def _judge(self, replies: list[Reply]) -> Outcome:
         outcome = judge(replies)

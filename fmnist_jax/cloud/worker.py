@@ -39,12 +39,15 @@ _NUMBER = (
 _PATIENCE = 40
 
 
-def try_lock(job: Path) -> int | None:
-    """An open file descriptor that holds the lock; None if a training does."""
+def try_lock(job: Path, kind: int = fcntl.LOCK_EX) -> int | None:
+    """An open file descriptor that holds the lock; None if a training does.
+
+    Those who only ask take it shared (`LOCK_SH`): none is a training to another.
+    """
     job.mkdir(exist_ok=True)
     descriptor = os.open(job / 'lock', os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
@@ -61,12 +64,12 @@ def start(job: Path, flags: list[str]) -> dict[str, Any]:
         time.sleep(0.1)
     else:
         return status(job)
-    for name in ('exit.json', 'stopped'):
+    for name in ('exit.json', 'stopped', 'pid'):
         if (job / name).exists():
             (job / name).unlink()
     if (job / 'log').exists():
         (job / 'log').replace(job / 'log.before')
-    (job / 'flags.json').write_text(json.dumps(flags))
+    write_json(job / 'flags.json', flags)
     with open(job / 'log', 'ab') as log:
         process = subprocess.Popen(
             [sys.executable, __file__, 'supervise', *flags],
@@ -101,9 +104,14 @@ def supervise(job: Path, flags: list[str]) -> None:
         check=False,
     )
     code = done.returncode if done.returncode >= 0 else 128 - done.returncode
-    temporary = job / 'exit.json.tmp'
-    temporary.write_text(json.dumps({'code': code, 'time': time.time()}))
-    temporary.replace(job / 'exit.json')
+    write_json(job / 'exit.json', {'code': code, 'time': time.time()})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a whole file, of which a VM that goes leaves no part."""
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(json.dumps(value))
+    temporary.replace(path)
 
 
 def find_python() -> str | None:
@@ -136,7 +144,7 @@ def find_python() -> str | None:
 
 def status(job: Path, offset: int | None = None) -> dict[str, Any]:
     """How the training goes; with its output from a byte on, if one is named."""
-    lock = try_lock(job)
+    lock = try_lock(job, fcntl.LOCK_SH)
     if lock is not None:
         os.close(lock)
     flags, ended = job / 'flags.json', job / 'exit.json'
@@ -185,14 +193,15 @@ def number() -> int:
 
 def stop(job: Path, patience: float = _PATIENCE) -> dict[str, Any]:
     """Asks a training to write a checkpoint and end; ends it if it does not."""
+    job.mkdir(exist_ok=True)
     (job / 'stopped').touch()
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 10)):
         if status(job)['state'] != 'running':
             break
         try:
             os.killpg(int((job / 'pid').read_text()), number)
-        except ProcessLookupError:
-            break
+        except (ProcessLookupError, FileNotFoundError):
+            break  # It ends, or begins: the reply says so.
         until = time.time() + seconds
         while time.time() < until and status(job)['state'] == 'running':
             time.sleep(0.2)
@@ -203,7 +212,8 @@ def pack(job: Path, workdir: str) -> dict[str, Any]:
     """Puts a work folder into `.job/results.tar.gz`; replies whether there is one."""
     import tarfile  # noqa: PLC0415
 
-    folder = job.parent / os.path.expanduser(workdir)
+    # A link to it would be packed as a link.
+    folder = (job.parent / os.path.expanduser(workdir)).resolve()
     if folder.is_dir():
         with tarfile.open(job / 'results.tar.gz', 'w:gz') as archive:
             archive.add(folder, arcname='results')

@@ -51,7 +51,8 @@ def augment_data(
     Raises:
       UserError: the config or the data are not what they should be, an operation mixes
         images of different classes, or the folder holds other data, those that are
-        read, or data altered otherwise, or cannot be written to.
+        read, or data altered otherwise, or cannot be written to; or there would be
+        more than an IDX file is read with.
     """
     config_lib.validate(config)
     if order not in ORDERS:
@@ -68,6 +69,7 @@ def augment_data(
     _check_labels(config, dataset)
     description = _describe(config, dataset, copies, order)
     _check_description(folder, description)
+    _check_size(dataset, copies)
     images, labels = _alter(config, dataset, copies)
     positions = _positions(config.seed, order, *images.shape[:2])
     arrays = dataset.arrays | {
@@ -121,6 +123,17 @@ def _check_description(folder: epath.Path, description: Mapping[str, Any]) -> No
         raise UserError(
             f'{folder} holds other images, which this would overwrite: '
             f'{", ".join(differing)} of {DESCRIPTION} differs; choose another --output'
+        )
+
+
+def _check_size(dataset: Dataset, copies: int) -> None:
+    """Refuses files that would not be read."""
+    size = dataset.arrays['train_images'].nbytes
+    if (1 + copies) * size > idx.MAX_BYTES:
+        raise UserError(
+            f'{copies:,} copies would make a file of more than '
+            f'{idx.MAX_BYTES // 2**30} GiB, which is not read: at most '
+            f'--copies={idx.MAX_BYTES // size - 1}'
         )
 
 

@@ -22,6 +22,8 @@ _SILENCE_SECONDS = 10.0
 _START_SECONDS = 60.0
 _SLOWEST = 10_000
 _BLOCK = 2**16
+# What http.client and urllib raise; ValueError for addresses that are none.
+_BROKEN = (OSError, http.client.HTTPException, ValueError)
 
 
 class DownloadError(Exception):
@@ -83,7 +85,8 @@ def download(expected: Expected, path: epath.Path) -> None:
 
 
 def _is_there(expected: Expected, path: epath.Path) -> bool:
-    if not path.exists():
+    # What else stands there, such as a pipe, is not opened.
+    if not path.is_file():
         return False
     with path.open('rb') as file:
         return _sha256(file.read(expected.size + 1)) == expected.sha256
@@ -99,12 +102,12 @@ def _run(future: 'Future[bytes]', expected: Expected, deadline: float) -> None:
 def _fetch(expected: Expected, deadline: float) -> bytes:
     try:
         response = urllib.request.urlopen(expected.url, timeout=_SILENCE_SECONDS)
-    except (OSError, http.client.HTTPException) as error:
+    except _BROKEN as error:
         raise DownloadError(f'does not answer ({one_line(error)})') from error
     try:
         with response:
             content = _receive(response, expected, deadline)
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except _BROKEN as error:
         raise _failed(one_line(error)) from error
     if len(content) != expected.size:
         held = 'more' if len(content) > expected.size else f'{len(content):,} bytes'

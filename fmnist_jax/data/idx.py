@@ -27,7 +27,7 @@ _TYPE_CODES = MappingProxyType(
 PIXEL_TYPES = ('uint8',)
 LABEL_TYPES = ('uint8', 'int8', 'int16', 'int32')
 # Headers may claim anything; no more than this is read (MNIST-like sets are 47 MB).
-_MAX_BYTES = 2**33
+MAX_BYTES = 2**33
 # Nor this many times a compressed file's own size, beyond so many bytes: a file of 8 MB
 # can hold 8 GB of zeros. Images and labels are compressed 2 to 5 times.
 _MAX_COMPRESSION = 100
@@ -151,7 +151,7 @@ def _read_header(
     header = _Header(struct.unpack(f'>{start[3]}I', sizes), valid[start])
     # NumPy multiplies the other sizes even where one is 0.
     most = math.prod(max(1, s) for s in header.shape) * header.dtype.itemsize
-    if most > _MAX_BYTES:
+    if most > MAX_BYTES:
         raise UserError(f'{path}: its header claims {header.shape}, more than 8 GiB')
     return header
 

@@ -12,7 +12,8 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import IO
 
 import numpy as np
 from etils import epath
@@ -63,6 +64,17 @@ class Prepared:
 
         Every file appears complete or not at all, so a process killed half-way
         leaves nothing that the next would take for data.
+
+        Args:
+          found: the data, if they are one's own.
+          idx_dir: the folder that they are from.
+          log: told in one line what happens.
+
+        Returns:
+          As `load`.
+
+        Raises:
+          UserError: no source has them, or the data folder cannot be written to.
         """
         with self._lock(log):
             if loaded := self.load():
@@ -142,22 +154,26 @@ class Prepared:
     @contextmanager
     def _lock(self, log: Callable[[str], None]) -> Iterator[None]:
         """Holds the data set's lock, which the system drops when a process dies."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / '.lock').touch()
-        except OSError as error:
-            raise UserError(
-                f'cannot write to the data folder {self._data_dir} '
-                f'({error.strerror}); choose another with --config.data.data_dir'
-            ) from error
-        # Nothing is cut off should it be a link to some file.
-        with open(self._folder / '.lock', 'a') as file:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log('data: another process is preparing the data; waiting for it')
-                fcntl.flock(file, fcntl.LOCK_EX)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                # Nothing is cut off should it be a link to some file.
+                file = stack.enter_context(open(self._folder / '.lock', 'a'))
+                _wait_for_lock(file, log)
+            except OSError as error:
+                raise UserError(
+                    f'cannot write to the data folder {self._data_dir} '
+                    f'({error.strerror}); choose another with --config.data.data_dir'
+                ) from error
             yield
+
+
+def _wait_for_lock(file: IO, log: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        log('data: another process is preparing the data; waiting for it')
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _is_stored(archive: zipfile.ZipFile) -> bool:

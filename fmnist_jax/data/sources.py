@@ -150,6 +150,7 @@ def _run(*command: str, cwd: str | None = None) -> None:
             check=False,
             capture_output=True,
             text=True,
+            errors='replace',
             timeout=_APT_SECONDS,
             env={**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'},
         )

@@ -1,13 +1,16 @@
-"""What a split holds: how many images of each class, and how bright its pixels are."""
+"""What a split holds: images of each class, brightness of pixels, kinds of patches."""
 
 import dataclasses
 import math
 
 import numpy as np
-from jaxtyping import Int64, Integer, UInt8
+from jaxtyping import Float64, Int64, Integer, UInt8
+from numpy.lib.stride_tricks import sliding_window_view
 
 # Pixels counted at once; NumPy counts in a copy of eight bytes a pixel.
 _CHUNK = 2**20
+# Added to variances before division, as cifar10-airbench does.
+_WHITENING_EPSILON = 5e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,39 @@ def pixel_mean_and_std(
     moments = [_mean_and_std(counts.tolist()) for counts in _histograms(images)]
     mean, std = zip(*moments, strict=True)
     return mean, std
+
+
+def whitening_filters(
+    images: UInt8[np.ndarray, 'n h w c'], size: int = 2
+) -> Float64[np.ndarray, 'filters size size c']:
+    """Filters whose responses to the images' patches are uncorrelated, of variance 1.
+
+    The principal components of patches of normalised pixels, each over its standard
+    deviation, as the first layer of https://github.com/KellerJordan/cifar10-airbench
+    has them. Moments are about zero, the mean of normalised pixels.
+
+    Args:
+      images: one at least; of one size x size patch at least.
+      size: height and width of patches.
+
+    Returns:
+      size x size x c filters, the one of the largest variance first, each with a
+      positive first number.
+    """
+    mean, std = pixel_mean_and_std(images)
+    num_taps = size * size * images.shape[-1]
+    moments, count = np.zeros((num_taps, num_taps)), 0
+    step = max(1, _CHUNK // images[0].size)
+    for start in range(0, len(images), step):
+        pixels = (images[start : start + step] / 255 - mean) / std
+        windows = sliding_window_view(pixels, (size, size), (1, 2))
+        patches = np.moveaxis(windows, 3, -1).reshape(-1, num_taps)
+        moments += patches.T @ patches
+        count += len(patches)
+    variances, components = np.linalg.eigh(moments / count)
+    filters = (components / np.sqrt(variances + _WHITENING_EPSILON)).T[::-1]
+    filters = filters * np.sign(filters[:, :1])
+    return filters.reshape(num_taps, size, size, images.shape[-1])
 
 
 def _histograms(images: UInt8[np.ndarray, 'n h w c']) -> Int64[np.ndarray, 'c 256']:

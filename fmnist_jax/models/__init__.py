@@ -18,12 +18,16 @@ from fmnist_jax.errors import UserError, explain, unknown_name
 from fmnist_jax.models.arch1 import Arch1
 from fmnist_jax.models.arch2 import Arch2
 from fmnist_jax.models.bn_cnn import BatchNormCNN
+from fmnist_jax.models.compact import Compact
 from fmnist_jax.models.fields import check_fields, field_names
 from fmnist_jax.models.keras_tinyvgg import KerasTinyVGG
 from fmnist_jax.models.linear import Linear
 from fmnist_jax.models.own import class_of, import_model
+from fmnist_jax.models.resnet import ResNet
+from fmnist_jax.models.speednet import SpeedNet
 from fmnist_jax.models.tinyvgg import TinyVGG
 from fmnist_jax.models.vgg_like import VGGLike
+from fmnist_jax.models.wide_resnet import WideResNet
 
 # Classes, or partials that set some of a class's fields to other defaults.
 MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
@@ -40,6 +44,12 @@ MODELS: MappingProxyType[str, Callable[..., nn.Module]] = MappingProxyType(
         'arch2': Arch2,
         'vgg_like': VGGLike,
         'bn_cnn': BatchNormCNN,
+        'resnet20': functools.partial(ResNet, depth=20),
+        'wrn_16_4': functools.partial(WideResNet, depth=16, widening=4),
+        'wrn_28_10': functools.partial(WideResNet, depth=28, widening=10),
+        'wrn_40_4': functools.partial(WideResNet, depth=40, widening=4),
+        'speednet': SpeedNet,
+        'compact': Compact,
     }
 )
 

@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from fmnist_jax.errors import UserError, unknown_name
-from fmnist_jax.kernels import conv_general_dilated
+from fmnist_jax.kernels.dispatch import conv_general_dilated
 from fmnist_jax.models.initializers import keras_kernel, torch_bias, torch_kernel
 
 # `nn.Conv`, fast on a CPU too.
@@ -82,11 +82,13 @@ def _batch_norm(
     axis_name: str | None,
     momentum: float,
     epsilon: float,
+    use_scale: bool = True,
 ) -> Float[Array, 'batch ... c']:
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=momentum,
         epsilon=epsilon,
+        use_scale=use_scale,
         axis_name=axis_name,
     )(x)
 
@@ -95,6 +97,12 @@ def _batch_norm(
 # the unbiased variance, n / (n - 1) times the one that Flax averages.
 torch_batch_norm = functools.partial(_batch_norm, momentum=0.9, epsilon=1e-5)
 keras_batch_norm = functools.partial(_batch_norm, momentum=0.99, epsilon=1e-3)
+# https://github.com/KellerJordan/cifar10-airbench, whose runs are too short for slow
+# averages; but PyTorch's epsilon, since 1e-12 would blow up rounding in a channel that
+# is nearly constant.
+airbench_batch_norm = functools.partial(
+    _batch_norm, momentum=0.6, epsilon=1e-5, use_scale=False
+)
 
 # With PyTorch's defaults: a slope of 0.01 below 0, and GELU without approximation.
 _ACTIVATIONS = MappingProxyType(
@@ -103,6 +111,8 @@ _ACTIVATIONS = MappingProxyType(
         'leaky_relu': functools.partial(nn.leaky_relu, negative_slope=0.01),
         'gelu': functools.partial(nn.gelu, approximate=False),
         'sigmoid': nn.sigmoid,
+        'silu': nn.silu,
+        'hard_swish': nn.hard_swish,
     }
 )
 
@@ -121,6 +131,36 @@ def get_activation(name: str) -> Callable:
 def flatten(x: Float[Array, 'batch ...']) -> Float[Array, 'batch n']:
     """All but the batch dimension as one, in (height, width, channel) order."""
     return x.reshape(x.shape[0], -1)
+
+
+def global_average_pool(x: Float[Array, 'batch h w c']) -> Float[Array, 'batch c']:
+    """The mean over all pixels.
+
+    Raises:
+      ZeroDivisionError: there are none, which `check_model` explains.
+    """
+    _check_pixels(x)
+    return x.mean((1, 2))
+
+
+def global_max_pool(x: Float[Array, 'batch h w c']) -> Float[Array, 'batch c']:
+    """The largest over all pixels; of several, the first has the gradient.
+
+    Raises:
+      ZeroDivisionError: there are none, which `check_model` explains.
+    """
+    _check_pixels(x)
+    # The gradient of `jnp.max` compares with the largest again. Where XLA computes `x`
+    # anew for that, rounding may differ: none is equal, and it divides by their number.
+    pixels = x.reshape(len(x), -1, x.shape[-1])
+    first = pixels.argmax(1, keepdims=True)
+    is_first = jnp.arange(pixels.shape[1])[:, None] == first
+    return jnp.where(is_first, pixels, 0).sum(1)
+
+
+def _check_pixels(x: Array) -> None:
+    if 0 in x.shape[1:3]:
+        raise ZeroDivisionError('a pool over no pixels')
 
 
 class Dropout(nn.Module):
@@ -145,16 +185,51 @@ class Dropout(nn.Module):
         """The same in evaluation; in training some zeros, the rest scaled up."""
         if not train:
             return x
-        positions = jnp.arange(len(x))
-        if self.axis_name is not None:
-            positions += jax.lax.axis_index(self.axis_name) * len(x)
-        key = self.make_rng('dropout')
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, positions)
+        keys = _example_keys(self.make_rng('dropout'), len(x), self.axis_name)
         # In bfloat16, 1 - rate and the numbers drawn would have 8 bits.
         wide = jnp.promote_types(x.dtype, jnp.float32)
         keep = 1 - jnp.asarray(self.rate, wide)
         masks = jax.vmap(lambda k: jax.random.bernoulli(k, keep, x.shape[1:]))(keys)
         return jnp.where(masks, x / keep.astype(x.dtype), jnp.zeros_like(x))
+
+
+class StochasticDepth(nn.Module):
+    """Drops a residual branch, for each example as a whole.
+
+    Huang et al. (2016), https://arxiv.org/abs/1603.09382, who scale branches down in
+    evaluation; here those that are kept in training are scaled up instead, as dropout
+    does. Like `Dropout`'s, the mask does not depend on the number of devices.
+
+    Attributes:
+      rate: the probability of dropping, below 1; with 0 nothing is drawn.
+      axis_name: the mapped axis over which the batch is spread; None outside `pmap`.
+    """
+
+    rate: float
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, 'batch ...'], *, train: bool
+    ) -> Float[Array, 'batch ...']:
+        """The same in evaluation; in training zeros for some examples."""
+        if not train or self.rate == 0:
+            return x
+        keys = _example_keys(self.make_rng('dropout'), len(x), self.axis_name)
+        keep = 1 - self.rate
+        kept = jax.vmap(lambda k: jax.random.bernoulli(k, jnp.float32(keep)))(keys)
+        kept = kept.reshape(-1, *(1,) * (x.ndim - 1))
+        return jnp.where(kept, x / keep, jnp.zeros_like(x))
+
+
+def _example_keys(
+    key: Key[Array, ''], count: int, axis_name: str | None
+) -> Key[Array, ' count']:
+    """A key for each of a device's examples, by its position in the global batch."""
+    positions = jnp.arange(count)
+    if axis_name is not None:
+        positions += jax.lax.axis_index(axis_name) * count
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, positions)
 
 
 def check_dropout_rates(

@@ -25,33 +25,18 @@ from fmnist_jax.reporting.figures.confusion import (
 from fmnist_jax.reporting.figures.learning_curves import learning_curves_figure
 from fmnist_jax.reporting.gallery import Scored
 from fmnist_jax.reporting.learning import Line, best, overfitting_onset
+from fmnist_jax.reporting.origin import EnsembleOrigin, Origin
 
 # Of a page: what browsers and mail still take well.
 _MAX_BYTES = 9_500_000
 _PAIRS = 12
 
 
-@dataclasses.dataclass(frozen=True)
-class Origin:
-    """Where the figures of a report come from.
-
-    Attributes:
-      run: the work folder's name.
-      config: dotted fields and their values.
-      provenance: what `provenance.json` holds.
-      lines: those of `metrics.jsonl`; none before the end of the first epoch.
-      steps_per_epoch: updates.
-    """
-
-    run: str
-    config: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    lines: Sequence[Line]
-    steps_per_epoch: int
-
-
 def write_report(
-    folder: epath.Path, metrics: Mapping[str, Any], scored: Scored, origin: Origin
+    folder: epath.Path,
+    metrics: Mapping[str, Any],
+    scored: Scored,
+    origin: Origin | EnsembleOrigin,
 ) -> None:
     """Writes `report.html`, and its figures as PNG, and as PDF for papers.
 
@@ -59,17 +44,17 @@ def write_report(
       folder: where to.
       metrics: what `metrics.json` holds.
       scored: the split.
-      origin: the run.
+      origin: the run, or the runs.
     """
     figures = {
         'confusion_matrix': confusion_matrix_figure(
             np.array(metrics['confusion_matrix']), scored.class_names
         ),
         'reliability_diagram': reliability_figure(
-            metrics['calibration_bins'], metrics['ece']
+            metrics['calibration_bins'], metrics['ece'], metrics.get('calibration')
         ),
     }
-    if origin.lines:
+    if isinstance(origin, Origin) and origin.lines:
         epoch = _scored_epoch(metrics, origin)
         figures['learning_curves'] = learning_curves_figure(origin.lines, epoch)
     for name, figure in figures.items():
@@ -82,7 +67,7 @@ def write_report(
 def _page(
     metrics: Mapping[str, Any],
     scored: Scored,
-    origin: Origin,
+    origin: Origin | EnsembleOrigin,
     figures: Mapping[str, Figure],
 ) -> str:
     matrix = np.array(metrics['confusion_matrix'])
@@ -107,9 +92,7 @@ def _page(
             for name, figure in figures.items()
             if name != 'confusion_matrix'
         },
-        scored_epoch=_scored_epoch(metrics, origin),
-        training_seconds=sum(line.get('seconds', 0) for line in origin.lines),
-        **_learning(origin.lines),
+        **_learning(metrics, origin),
     )
     rest = len(render(cells=[]).encode())
     return render(cells=_cells_that_fit(scored, shown, _MAX_BYTES - rest))
@@ -166,12 +149,23 @@ def _scored_epoch(metrics: Mapping[str, Any], origin: Origin) -> float:
     return metrics['checkpoint_step'] / origin.steps_per_epoch
 
 
-def _learning(lines: Sequence[Line]) -> dict[str, Any]:
-    """The epochs in numbers, and what is said of them; nothing before the first."""
+def _learning(
+    metrics: Mapping[str, Any], origin: Origin | EnsembleOrigin
+) -> dict[str, Any]:
+    """The epochs in numbers, and what is said of them; nothing before the first.
+
+    Of an ensemble, its members instead.
+    """
+    if isinstance(origin, EnsembleOrigin):
+        members = zip(origin.members, metrics['members'], strict=True)
+        return {'members': list(members), 'epochs': []}
+    lines = origin.lines
     by_epoch: dict[int, dict[str, Line]] = {}
     for line in lines:
         by_epoch.setdefault(line['epoch'], {})[line['split']] = line
     return {
+        'members': [],
+        'scored_epoch': _scored_epoch(metrics, origin),
         'epochs': sorted(by_epoch.items()),
         'best': best(lines)['epoch'] if lines else None,
         'onset': overfitting_onset(lines) if lines else None,

@@ -9,6 +9,7 @@ moment. A checkpoint whose files do not match its manifest is not used.
 Of several processes that train together, the first alone calls any of this.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -139,15 +140,23 @@ class Checkpoints:
         try:
             with _ORBAX_LOCK:
                 self._orbax.save(path, contents)
+            workdir_lib.write_bytes(path / _MANIFEST, _manifest(path))
         # Of a disk that is full, Orbax and TensorStore tell in several ways.
-        except (OSError, ValueError, RuntimeError) as error:
-            self._remove_temporary()
+        except (UserError, OSError, ValueError, RuntimeError) as error:
+            self._remove_unfinished(path)
             full = os.strerror(errno.ENOSPC)
-            if not isinstance(error, OSError) and full not in str(error):
+            expected = isinstance(error, UserError | OSError)
+            if not expected and full not in str(error):
                 raise
             reason = full if full in str(error) else one_line(error)
             raise _cannot_write(path, reason) from error
-        workdir_lib.write_bytes(path / _MANIFEST, _manifest(path))
+
+    def _remove_unfinished(self, path: epath.Path) -> None:
+        # What cannot be removed either is ignored by the next run, and removed then.
+        with contextlib.suppress(Exception):
+            self._remove_temporary()
+            if path.exists():
+                path.rmtree()
 
     def is_whole(self, step: int) -> bool:
         """Whether every byte of a checkpoint is as it was written."""
@@ -265,18 +274,28 @@ class Checkpoints:
           UserError: it holds another model's state.
         """
         path = self.folder / str(step)
-        check_fit(path, self._held(path), abstract_state)
-        return self._read_state(path, abstract_state), self.read_record(step)
+        held = self._held(path)
+        check_fit(path, held, abstract_state)
+        # By name: earlier versions' states have not the empty parts of later ones.
+        arrays = _by_name(self._read_state(path, held))
+        state = jax.tree_util.tree_map_with_path(
+            lambda place, _: arrays[_name(place)], abstract_state
+        )
+        return state, self.read_record(step)
 
     def read_variables(self, step: int) -> dict[str, PyTree]:
-        """`params` and `batch_stats` of a checkpoint of any model, as NumPy arrays.
+        """`params` and `batch_stats` that a checkpoint of any model is scored by.
+
+        NumPy arrays; the averages over the updates, where a run has them.
 
         Args:
           step: which; one that `latest` or `find` gave.
         """
         path = self.folder / str(step)
         state = self._read_state(path, self._held(path))
-        return {name: state.get(name) or {} for name in _VARIABLES}
+        # What validation scored: averages, if the run has them.
+        scored = state.get('average') or state
+        return {name: scored.get(name) or {} for name in _VARIABLES}
 
     def _read_state(self, path: epath.Path, abstract_state: PyTree) -> PyTree:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -326,13 +345,20 @@ def check_fit(path: epath.Path, held: PyTree, wanted: PyTree) -> None:
 
 
 def _arrays(tree: PyTree) -> dict[str, str]:
-    """The shape and dtype of each array, by its path."""
+    """The shape and dtype of each array, by its name."""
     return {
-        jax.tree_util.keystr(path, simple=True, separator='.'): (
-            f'{np.dtype(leaf.dtype)}{list(leaf.shape)}'
-        )
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        name: f'{np.dtype(leaf.dtype)}{list(leaf.shape)}'
+        for name, leaf in _by_name(tree).items()
     }
+
+
+def _by_name(tree: PyTree) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {_name(path): leaf for path, leaf in leaves}
+
+
+def _name(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator='.')
 
 
 def _manifest(folder: epath.Path) -> bytes:

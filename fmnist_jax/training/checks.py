@@ -8,7 +8,7 @@ from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.models import create_model
 from fmnist_jax.training.hyperparameters import Hyperparameters
-from fmnist_jax.training.optimizers import OPTIMIZERS
+from fmnist_jax.training.optimizers import DECAYED, OPTIMIZERS
 from fmnist_jax.training.schedules import SCHEDULES, WITH_WARMUP
 
 
@@ -21,6 +21,7 @@ def check_names(config: ConfigDict) -> None:
     for field, name, valid in (
         ('optimizer.name', config.optimizer.name, OPTIMIZERS),
         ('optimizer.schedule', config.optimizer.schedule, SCHEDULES),
+        ('optimizer.weight_decay_on', config.optimizer.weight_decay_on, DECAYED),
     ):
         if name not in valid:
             raise unknown_name(field, name, valid)
@@ -30,6 +31,11 @@ def check_names(config: ConfigDict) -> None:
         raise UserError(
             f'optimizer.warmup must be 0 steps with optimizer.schedule '
             f'{config.optimizer.schedule!r}, which has a rise of its own'
+        )
+    if config.batch_size % config.gradient_accumulation:
+        raise UserError(
+            f'gradient_accumulation {config.gradient_accumulation} must divide '
+            f'batch_size {config.batch_size} evenly'
         )
     if 'num_classes' in config.model or 'axis_name' in config.model:
         raise UserError(

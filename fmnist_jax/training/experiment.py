@@ -1,7 +1,6 @@
 """A config made real: data, devices, model and the functions that every script maps."""
 
 import dataclasses
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +15,19 @@ from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.augmentation import check_images, make_augmentation
 from fmnist_jax.data.batches import Examples, Normalization, epoch_order
 from fmnist_jax.errors import UserError
-from fmnist_jax.kernels import library
 from fmnist_jax.models import create_model, own
 from fmnist_jax.models.check import check_model
 from fmnist_jax.models.fields import dropout_rate_of
-from fmnist_jax.training import checks, memory, parallel
+from fmnist_jax.training import checks, parallel
 from fmnist_jax.training.chunks import choose_chunk, has_convolution
+from fmnist_jax.training.gradients import Inputs
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.inference import make_predict
 from fmnist_jax.training.precision import get_precision
 from fmnist_jax.training.state import TrainState, create_state
 from fmnist_jax.training.step import StepFunctions, make_train_call
+from fmnist_jax.training.teachers import load_teachers
+from fmnist_jax.training.trained import TrainedModel
 
 # Updates a call on an accelerator: the loop is on the device, so that its small
 # kernels wait for no Python. On a CPU, examples a call: Python takes a core from the
@@ -44,6 +45,7 @@ class Experiment:
       dataset: in host memory.
       group: the devices.
       functions: the static parts of a step.
+      teachers: trained models that it is to agree with.
       hyperparameters: its numbers, on the host.
       num_train: training examples of an epoch, augmented copies among them.
       steps_per_epoch: full batches of the training split.
@@ -53,6 +55,7 @@ class Experiment:
     dataset: Dataset
     group: parallel.DeviceGroup
     functions: StepFunctions
+    teachers: tuple[TrainedModel, ...]
     hyperparameters: Hyperparameters
     num_train: int
     steps_per_epoch: int
@@ -109,11 +112,17 @@ class Experiment:
             hyperparameters,
             self.dataset.image_shape,
             self.functions.precision.param,
+            is_averaged=self.config.ema_decay is not None,
         )
 
     def place(self, images: np.ndarray, labels: np.ndarray) -> Examples:
         """A split on every device."""
         return self.group.replicate(Examples(images, labels.astype(np.int32)))
+
+    def inputs(self, examples: Examples) -> Inputs:
+        """What all steps share: the training split, placed, and the teachers."""
+        variables = tuple(teacher.variables for teacher in self.teachers)
+        return Inputs(examples, self.group.replicate(variables))
 
     def train_call(self, num_steps: int, *, is_mapped: bool = False) -> Callable:
         """`make_train_call` mapped over the devices; the state's memory is reused.
@@ -128,37 +137,21 @@ class Experiment:
             call = jax.vmap(call, in_axes=(0, 0, None, None, 0))
         return self.group.map(call, num_replicated=4, donate_argnums=(0,))
 
-    def epoch_order(self, epoch: int) -> Int32[Array, 'devices steps local_batch']:
-        """The examples of each step of an epoch (from 0), for each device."""
+    def epoch_order(self, epoch: int) -> Int32[Array, 'devices steps_parts local']:
+        """The examples of each part of an epoch (from 0), for each device."""
         order = parallel.jit_once(epoch_order, static_argnums=(2, 3))(
             self.hyperparameters.seed,
             np.int32(epoch),
             self.num_train,
             self.config.batch_size,
         )
-        return self.group.split_batches(order)
+        # Its parts, one after another, are as batches to the devices.
+        parts = order.reshape(-1, order.shape[1] // self.functions.num_parts)
+        return self.group.split_batches(parts)
 
     def make_predict(self) -> Callable:
         """See `inference.make_predict`."""
         return make_predict(self.functions, self.group, self.config.eval_batch_size)
-
-
-def configure_jax(config: ConfigDict) -> None:
-    """Sets what JAX must know before it uses a device.
-
-    Raises:
-      UserError: a field is out of range or unknown.
-    """
-    config_lib.validate(config)
-    precision = get_precision(config.precision)
-    if precision.param == np.float64:
-        jax.config.update('jax_enable_x64', True)
-    memory.keep_freed_memory()
-    parallel.configure_cpu_devices(config.num_cpu_devices, config.batch_size)
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = os.fspath(library.cache_folder() / 'jax')
-        jax.config.update('jax_compilation_cache_dir', folder)
-        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
 
 
 def build(
@@ -167,7 +160,7 @@ def build(
     log: Callable[[str], None] = print,
     dataset: Dataset | None = None,
 ) -> Experiment:
-    """Builds all that follows from a config; see `configure_jax` for what comes first.
+    """Builds all that follows from a config; see `configure` for what comes first.
 
     Args:
       config: see configs/default.py.
@@ -204,7 +197,9 @@ def build(
         )
     hyperparameters = _hyperparameters(config, model, steps_per_epoch)
     check_model(model, config.model.name, dataset.image_shape, dataset.num_classes)
-    group = group or parallel.DeviceGroup.for_batch(config.batch_size)
+    part_size = config.batch_size // config.gradient_accumulation
+    group = group or parallel.DeviceGroup.for_batch(part_size)
+    teachers = load_teachers(config.distillation.teachers, dataset, log)
     return Experiment(
         config=config,
         dataset=dataset,
@@ -212,12 +207,17 @@ def build(
         functions=StepFunctions(
             model=model,
             optimizer_name=config.optimizer.name,
+            weight_decay_on=config.optimizer.weight_decay_on,
             schedule=config.optimizer.schedule,
             normalization=Normalization(config.data.mean, config.data.std),
             augment=augment,
             precision=precision,
+            teachers=tuple(teacher.functions for teacher in teachers),
+            is_sharpness_aware=config.optimizer.sam_radius is not None,
+            num_parts=config.gradient_accumulation,
             **_repetition(config, group, model, dataset.image_shape),
         ),
+        teachers=teachers,
         hyperparameters=hyperparameters,
         num_train=num_train,
         steps_per_epoch=steps_per_epoch,
@@ -282,7 +282,7 @@ def _repetition(
     image_shape: tuple[int, int, int],
 ) -> dict[str, Any]:
     """How a device's program repeats: `chunk` and `in_loop` of `StepFunctions`."""
-    batch = config.batch_size // len(group)
+    batch = config.batch_size // config.gradient_accumulation // len(group)
     if not _is_cpu(group):
         return {'chunk': batch, 'in_loop': True}
     dtype = get_precision(config.precision).compute

@@ -24,7 +24,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
-from fmnist_jax.errors import LostProcessError, UserError, one_line
+from fmnist_jax.errors import (
+    DivergenceError,
+    LostProcessError,
+    UserError,
+    one_line,
+)
 from fmnist_jax.reporting.console import log
 
 # After so long without a sign of life of one process the runtime ends the others.
@@ -61,10 +66,14 @@ def joined(
     Raises:
       UserError: the three do not fit together, or the others cannot be reached.
       LostProcessError: another process has gone.
+      DivergenceError: raised within, which is in all; all have come to it.
     """
     _join(coordinator_address, num_processes, process_id, timeout_seconds)
     try:
         yield
+    except DivergenceError:
+        _leave_together()
+        raise
     except jax.errors.JaxRuntimeError as error:
         if jax.process_count() == 1 or not _LOST.search(str(error)):
             raise
@@ -79,6 +88,13 @@ def joined(
         traceback.print_exc()
         sys.stdout.flush()
         os._exit(1)
+
+
+def _leave_together() -> None:
+    """Waits for the others: the runtime aborts those that one leaves behind."""
+    # That this fails is less than what is to be told.
+    with contextlib.suppress(jax.errors.JaxRuntimeError):
+        jax.distributed.shutdown()
 
 
 def _join(

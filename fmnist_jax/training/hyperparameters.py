@@ -27,11 +27,17 @@ FIELDS = (
     'optimizer.b2',
     'optimizer.eps',
     'optimizer.weight_decay',
+    'optimizer.sam_radius',
     'optimizer.clip_norm',
     'optimizer.warmup',
     'optimizer.decay_rate',
     'optimizer.decay_every',
+    'ema_decay',
+    'distillation.weight',
+    'distillation.temperature',
 )
+# Those of them that may be None, so that the step does something else.
+OPTIONAL = ('ema_decay', 'optimizer.sam_radius')
 
 Number = Float[Array | np.ndarray, '']
 
@@ -45,11 +51,12 @@ class Hyperparameters:
     Attributes:
       seed: uint32, of everything random.
       learning_rate: the schedule's peak.
-      momentum: of sgd and nesterov.
+      momentum: of sgd, nesterov and muon.
       b1: adam's and adamw's decay of the mean of gradients.
       b2: their decay of the mean of squared gradients.
       eps: their addition to the denominator.
-      weight_decay: of kernels; see `optimizers`.
+      weight_decay: see `optimizers`.
+      sam_radius: of sharpness-aware minimisation; not read without.
       clip_norm: the largest global norm of a gradient; infinite for no clipping.
       label_smoothing: the share of each label that is spread evenly over the classes.
       dropout_rate: a model's field of this name, a tree of numbers; () if it has none.
@@ -57,6 +64,9 @@ class Hyperparameters:
       decay_rate: what the exponential schedule multiplies by …
       decay_steps: … over so many updates.
       total_steps: updates in the whole run, which schedules count on.
+      ema_decay: of the weights' average; not read without one.
+      distillation_weight: the teachers' share of the loss; not read without any.
+      distillation_temperature: what logits are divided by in that share.
     """
 
     seed: Any
@@ -66,6 +76,7 @@ class Hyperparameters:
     b2: Any
     eps: Any
     weight_decay: Any
+    sam_radius: Any
     clip_norm: Any
     label_smoothing: Any
     dropout_rate: Any
@@ -73,6 +84,9 @@ class Hyperparameters:
     decay_rate: Any
     decay_steps: Any
     total_steps: Any
+    ema_decay: Any
+    distillation_weight: Any
+    distillation_temperature: Any
 
     @classmethod
     def create(
@@ -101,6 +115,7 @@ class Hyperparameters:
             b2=number(optimizer.b2),
             eps=number(optimizer.eps),
             weight_decay=number(optimizer.weight_decay),
+            sam_radius=number(optimizer.sam_radius or 0),
             clip_norm=number(np.inf if clip_norm is None else clip_norm),
             label_smoothing=number(config.label_smoothing),
             dropout_rate=jax.tree.map(number, dropout_rate),
@@ -108,4 +123,7 @@ class Hyperparameters:
             decay_rate=number(optimizer.decay_rate),
             decay_steps=steps(optimizer.decay_every),
             total_steps=number(steps_per_epoch * config.num_epochs),
+            ema_decay=number(config.ema_decay or 0),
+            distillation_weight=number(config.distillation.weight),
+            distillation_temperature=number(config.distillation.temperature),
         )

@@ -42,6 +42,7 @@ class Program:
         self._is_mapped = num_mapped is not None
         self._calls: dict[int, Callable] = {}
         self.train = experiment.place(*dataset.split(data.train_split))
+        self._inputs = experiment.inputs(self.train)
         self.validation = experiment.place(*dataset.split(data.validation_split))
         self.predict = experiment.make_predict()
         self.compile_seconds = 0.0
@@ -81,7 +82,7 @@ class Program:
         orders = [experiment.epoch_order(epoch) for experiment in experiments]
         return (
             self.stack([experiment.hyperparameters for experiment in experiments]),
-            self.train,
+            self._inputs,
             group.replicate(np.int32(first_step)),
             group.shard(self._stacked_orders(orders)),
         )

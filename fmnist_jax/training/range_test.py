@@ -22,6 +22,7 @@ from fmnist_jax.reporting.range_test.result import RESULT, write_result
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
 from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.rise import Rise
 from fmnist_jax.training.rising import measure
@@ -52,7 +53,7 @@ def run_range_test(
     """
     folder = workdir_lib.locate(workdir)
     _check_folder(folder)
-    experiment_lib.configure_jax(config)
+    configure_jax(config)
     rise.check_duration(config)
     experiment = experiment_lib.build(rise.applied_to(config), log=log)
     num_points = rise.num_points(experiment.steps_per_epoch, config.batch_size)

@@ -61,10 +61,7 @@ class Recorder:
     def diverged(self, bad_step: int) -> None:
         """Notes the first update after which something was not finite."""
         epoch = (bad_step - 1) // self.experiment.steps_per_epoch + 1
-        last = self._files.last_saved(self._log)
-        kept = 'there is no checkpoint yet'
-        if last is not None:
-            kept = f'the last good checkpoint is step {last}'
+        kept = self._files.describe_kept(self._log)
         self.divergence = DivergenceError(
             f'training diverged: the loss, a gradient or a parameter is not finite at '
             f'step {bad_step} (epoch {epoch}); {kept}. Try a lower '
@@ -124,5 +121,5 @@ class Recorder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Log-probabilities in evaluation mode, each example's once, and labels."""
         predict = self._program.predict
-        log_probabilities = predict(state.params, state.batch_stats, examples)
+        log_probabilities = predict(**state.scored, examples=examples)
         return log_probabilities, np.asarray(examples.labels)

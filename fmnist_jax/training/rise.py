@@ -61,7 +61,7 @@ class Rise:
                     f'--{name} must be from {_LEAST_RATE:g} to {_LARGEST_RATE:g}, not '
                     f'{rate:g}'
                 )
-        rise = cls(per, **rates, duration=duration or defaults[2])
+        rise = cls(per, **rates, duration=defaults[2] if duration is None else duration)
         if rise.min >= rise.max:
             raise UserError(f'--min {rise.min:g} must be below --max {rise.max:g}')
         return rise

@@ -10,7 +10,7 @@ from fmnist_jax import locking
 from fmnist_jax.training import hosts
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.run_files import NoFiles, RunFiles
+from fmnist_jax.training.run_files import NoFiles, RunFiles, WorkFolderFiles
 from fmnist_jax.training.start import Start, find_start, write_start
 
 
@@ -53,4 +53,5 @@ class Run:
         if not hosts.is_first():
             return NoFiles()
         write_start(self.experiment, self.folder, start, self.log)
-        return RunFiles(self.experiment, self.folder, Checkpoints(self.folder))
+        checkpoints = Checkpoints(self.folder)
+        return WorkFolderFiles(self.experiment, self.folder, checkpoints)

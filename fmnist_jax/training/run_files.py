@@ -1,5 +1,6 @@
 """What training writes in a run's work folder, and when."""
 
+import abc
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
 from fmnist_jax.training.checkpoint import Checkpoints, Record
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.state import TrainState
@@ -16,8 +18,41 @@ if TYPE_CHECKING:
     from fmnist_jax.reporting.tensorboard import EventFile
 
 
-class RunFiles:
+class RunFiles(abc.ABC):
     """Metrics, TensorBoard and checkpoints of one run."""
+
+    @abc.abstractmethod
+    def begin(self, record: Record) -> None:
+        """Makes what is there agree with the record, before training goes on."""
+
+    @abc.abstractmethod
+    def write_startup(self, startup: dict[str, float]) -> None:
+        """Writes what starting took, in seconds."""
+
+    @abc.abstractmethod
+    def write_metrics(self, record: Record, matrix: np.ndarray | None) -> None:
+        """Writes the metrics at the end of an epoch.
+
+        Args:
+          record: with them.
+          matrix: the last epoch's confusion matrix of the validation split.
+        """
+
+    @abc.abstractmethod
+    def save(self, state: TrainState, record: Record) -> None:
+        """Writes a checkpoint."""
+
+    @abc.abstractmethod
+    def describe_kept(self, log: Callable[[str], None]) -> str:
+        """Which checkpoint can be gone on from, in a few words.
+
+        Args:
+          log: told of those that are not whole.
+        """
+
+
+class WorkFolderFiles(RunFiles):
+    """In the run's work folder."""
 
     def __init__(
         self, experiment: Experiment, workdir: epath.Path, checkpoints: Checkpoints
@@ -27,7 +62,7 @@ class RunFiles:
         self._checkpoints = checkpoints
 
     def begin(self, record: Record) -> None:
-        """Makes what is there agree with the record, before training goes on."""
+        """See `RunFiles`."""
         workdir_lib.write_json_lines(
             self._workdir / workdir_lib.METRICS, record.metrics
         )
@@ -37,28 +72,29 @@ class RunFiles:
         self._checkpoints.clean_up()
 
     def write_startup(self, startup: dict[str, float]) -> None:
-        """Writes what starting took, in seconds."""
+        """See `RunFiles`."""
         workdir_lib.write_json(self._workdir / workdir_lib.STARTUP, startup)
 
     def write_metrics(self, record: Record, matrix: np.ndarray | None) -> None:
-        """Writes the metrics at the end of an epoch.
-
-        Args:
-          record: with them.
-          matrix: the last epoch's confusion matrix of the validation split.
-        """
+        """See `RunFiles`."""
         path = self._workdir / workdir_lib.METRICS
         workdir_lib.write_json_lines(path, record.metrics)
         self._events.write(record.metrics, matrix)
 
     def save(self, state: TrainState, record: Record) -> None:
-        """Writes a checkpoint."""
+        """See `RunFiles`."""
         keep_last = self._experiment.config.checkpoint.keep_last
         self._checkpoints.save(state, record, keep_last)
 
-    def last_saved(self, log: Callable[[str], None]) -> int | None:
-        """The step of the last whole checkpoint."""
-        return self._checkpoints.latest(log)
+    def describe_kept(self, log: Callable[[str], None]) -> str:
+        """See `RunFiles`."""
+        try:
+            step = self._checkpoints.latest(log)
+        except UserError:
+            return 'no checkpoint is whole'
+        if step is None:
+            return 'there is no checkpoint yet'
+        return f'the last good checkpoint is step {step}'
 
     @functools.cached_property
     def _events(self) -> 'EventFile':
@@ -72,9 +108,6 @@ class RunFiles:
 class NoFiles(RunFiles):
     """Of a process that is not the first of those that train together: nothing."""
 
-    def __init__(self):
-        """Needs nothing to write nothing."""
-
     def begin(self, record: Record) -> None:
         """Writes nothing."""
 
@@ -87,6 +120,7 @@ class NoFiles(RunFiles):
     def save(self, state: TrainState, record: Record) -> None:
         """Writes nothing."""
 
-    def last_saved(self, log: Callable[[str], None]) -> int | None:
+    def describe_kept(self, log: Callable[[str], None]) -> str:
         """The first process knows."""
         del log
+        return 'the first process says which checkpoint is kept'

@@ -31,6 +31,10 @@ def _cosine(step: Number, h: Hyperparameters) -> Number:
     return 0.5 * (1 + jnp.cos(jnp.pi * progress))
 
 
+def _linear(step: Number, h: Hyperparameters) -> Number:
+    return 1 - step / (h.total_steps - h.warmup_steps)
+
+
 def _one_cycle(step: Number, h: Hyperparameters) -> Number:
     # Smith & Topin (2018), https://arxiv.org/abs/1708.07120, by halves of a cosine, as
     # optax.cosine_onecycle_schedule.
@@ -56,6 +60,7 @@ SCHEDULES: MappingProxyType[str, Callable] = MappingProxyType(
     {
         'constant': _constant,
         'cosine': _cosine,
+        'linear': _linear,
         'one_cycle': _one_cycle,
         'exponential': _exponential,
     }

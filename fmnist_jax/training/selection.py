@@ -3,18 +3,20 @@
 from typing import Any
 
 from etils import epath
+from ml_collections import ConfigDict
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.experiment import Experiment
 
-# In `init_from` of `provenance.json`: the splits behind the weights a run began with.
+# In `provenance.json`: the run whose weights a run began with, and those whose
+# probabilities it was to meet; of each, the splits behind it.
+INIT_FROM, TEACHERS = 'init_from', 'teachers'
 _LEARNED_FROM = 'learned_from'
 
 
 def learned_from(folder: epath.Path) -> list[dict[str, Any]] | None:
-    """The splits behind the weights of a run, and of those that it started from.
+    """The splits behind the weights of a run, and of all that it learned from.
 
     Returns:
       For each run `train_split`, `validation_split` and the data's `sha256`; None if
@@ -25,14 +27,20 @@ def learned_from(folder: epath.Path) -> list[dict[str, Any]] | None:
         provenance = workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE)
         splits = {key: data[key] for key in ('train_split', 'validation_split')}
         own = {**splits, 'sha256': provenance['data']['sha256']}
-        origin = provenance.get('init_from')
-        return [own] if origin is None else [own, *origin[_LEARNED_FROM]]
+        known = [run for one in _origins(provenance) for run in one[_LEARNED_FROM]]
+        return [own, *known]
     except (UserError, KeyError, TypeError):
         return None
 
 
+def _origins(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that one started from, or had as teachers."""
+    first = provenance.get(INIT_FROM)
+    return [*([] if first is None else [first]), *provenance.get(TEACHERS, [])]
+
+
 def describe_origin(folder: epath.Path, step: int) -> dict[str, Any]:
-    """What `provenance.json` keeps of the run that another starts from."""
+    """What `provenance.json` keeps of a run that another learns from."""
     origin = {'workdir': str(folder), 'step': step}
     splits = learned_from(folder)
     return origin if splits is None else {**origin, _LEARNED_FROM: splits}
@@ -51,19 +59,15 @@ def selection(
 
     Returns:
       How many examples are `shared_with_train` and `shared_with_validation`, of the
-      run and those that it started from; `unknown_origin`, where that is not known of
-      one that it started from; and all of it in `words`.
+      run and all that it learned from; `unknown_origin`, where that is not known of
+      one of these; and all of it in `words`.
     """
     provenance = workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE)
-    origin, known = provenance.get('init_from'), learned_from(folder)
-    if known is None:
-        data = workdir_lib.read_json_object(folder / workdir_lib.CONFIG)['data']
-        known = [{**data, 'sha256': dataset.sha256}]
-        unknown = origin['workdir'] if origin else str(folder)
-    else:
-        others = [run for run in known if run['sha256'] != dataset.sha256]
-        unknown = origin['workdir'] if others else None
-    here = [run for run in known if run['sha256'] == dataset.sha256]
+    data = workdir_lib.read_json_object(folder / workdir_lib.CONFIG)['data']
+    origins = _origins(provenance)
+    known = [run for one in origins for run in one.get(_LEARNED_FROM, [])]
+    here = [data, *(run for run in known if run['sha256'] == dataset.sha256)]
+    unknown = [one['workdir'] for one in origins if not _is_known(one, dataset)]
     trained, chosen = (
         dataset.num_shared(spec, [run[f'{use}_split'] for run in here])
         for use in ('train', 'validation')
@@ -73,13 +77,19 @@ def selection(
         'shared_with_validation': chosen,
         'words': _words(here[0], trained, chosen, checkpoint),
     }
-    if unknown is not None:
-        result['unknown_origin'] = unknown
+    if unknown:
+        result['unknown_origin'] = ', '.join(unknown)
         result['words'] += (
-            f' It started from the weights of {unknown}, of which it is not known what '
-            'they were learned from.'
+            f' It learned from {result["unknown_origin"]}, of which it is not known '
+            'what that was learned from.'
         )
     return result
+
+
+def _is_known(origin: dict[str, Any], dataset: Dataset) -> bool:
+    """Whether all that an origin learned from are splits of these data."""
+    splits = origin.get(_LEARNED_FROM)
+    return bool(splits) and all(run['sha256'] == dataset.sha256 for run in splits)
 
 
 def _words(run: dict[str, Any], trained: int, chosen: int, checkpoint: str) -> str:
@@ -105,9 +115,13 @@ def _words(run: dict[str, Any], trained: int, chosen: int, checkpoint: str) -> s
     )
 
 
-def selects_on_test(experiment: Experiment) -> str | None:
-    """Says so where a run's choices are made by images of the test split."""
-    data, dataset = experiment.config.data, experiment.dataset
+def selects_on_test(data: ConfigDict, dataset: Dataset) -> str | None:
+    """Says so where a run's choices are made by images of the test split.
+
+    Args:
+      data: `config.data` of the run.
+      dataset: its data.
+    """
     shared = dataset.num_shared(data.validation_split, [data.test_split])
     if not shared:
         return None

@@ -14,8 +14,9 @@ from fmnist_jax.training import hosts, provenance
 from fmnist_jax.training.checkpoint import Checkpoints, Record
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.schedules import OPEN_ENDED
-from fmnist_jax.training.selection import describe_origin
+from fmnist_jax.training.selection import INIT_FROM, TEACHERS, describe_origin
 from fmnist_jax.training.state import TrainState, num_parameters
+from fmnist_jax.training.teachers import check_teachers, describe_teachers
 from fmnist_jax.training.transfer import start_from
 
 
@@ -90,19 +91,25 @@ def _find(
     checkpoints: Checkpoints,
     log: Callable[[str], None],
 ) -> Start:
+    teachers = experiment.config.distillation.teachers
     step = checkpoints.latest(log)
     if step is not None:
         state, record = checkpoints.restore(step, experiment.abstract_state())
+        check_teachers(checkpoints.folder.parent, teachers, experiment.teachers)
         log(f'resumed from {checkpoints.folder / str(step)}')
         return Start(state, record, {})
     if checkpoints.steps():
         log('no checkpoint was finished: training starts anew')
+    origin = {}
+    if teachers:
+        origin[TEACHERS] = describe_teachers(teachers, experiment.teachers)
     init_from = experiment.config.init_from
     if init_from is None:
-        return Start(drawn, Record(), {})
+        return Start(drawn, Record(), origin)
     state, step = start_from(drawn, init_from, log)
     folder = workdir_lib.locate(init_from)
-    return Start(state, Record(), {'init_from': describe_origin(folder, step)})
+    origin[INIT_FROM] = describe_origin(folder, step)
+    return Start(state, Record(), origin)
 
 
 def write_start(

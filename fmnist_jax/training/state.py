@@ -10,7 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, DTypeLike, Key, PyTree
 
 from fmnist_jax.data.batches import stream_key
-from fmnist_jax.training.hyperparameters import Hyperparameters
+from fmnist_jax.training.hyperparameters import Hyperparameters, Number
 from fmnist_jax.training.optimizers import make_optimizer
 
 # An array, or what takes an array's place while a tree is mapped: a shape, a sharding.
@@ -59,6 +59,8 @@ class TrainState:
       params: the model's parameters, a tree of float arrays.
       batch_stats: BatchNorm's running averages, likewise; {} for models without.
       opt_state: the optimizer's state.
+      average: the averages of `params` and `batch_stats` over the updates, in a dict
+        of these names; {} for a run without.
       sums: `EpochSums`, what the epoch's training metrics are made of.
       bad_step: int32 [], the first update (from 1) whose loss, gradient or result was
         not finite; 0 while there is none.
@@ -68,8 +70,14 @@ class TrainState:
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    average: Any
     sums: Any
     bad_step: Leaf
+
+    @property
+    def scored(self) -> dict[str, PyTree]:
+        """`params` and `batch_stats` that validation scores: averages, if any."""
+        return self.average or {'params': self.params, 'batch_stats': self.batch_stats}
 
 
 def create_state(
@@ -78,6 +86,8 @@ def create_state(
     hyperparameters: Hyperparameters,
     image_shape: tuple[int, int, int],
     param_dtype: DTypeLike,
+    *,
+    is_averaged: bool = False,
 ) -> TrainState:
     """Draws a new state from the seed; to be compiled with `parallel.jit_once`.
 
@@ -87,6 +97,7 @@ def create_state(
       hyperparameters: the seed is taken from here.
       image_shape: height, width, channels.
       param_dtype: dtype of parameters, running averages and sums.
+      is_averaged: whether the run averages its weights.
     """
 
     h = hyperparameters
@@ -98,6 +109,7 @@ def create_state(
         params=params,
         batch_stats=variables['batch_stats'],
         opt_state=optimizer.init(params),
+        average=_copy(variables) if is_averaged else {},
         sums=EpochSums.zeros(param_dtype),
         bad_step=jnp.int32(0),
     )
@@ -121,6 +133,41 @@ def _init(
     variables = model.init(key, image, train=False)
     variables = jax.tree.map(lambda x: x.astype(param_dtype), variables)
     return {'batch_stats': {}, **variables}
+
+
+def with_variables(state: TrainState, variables: dict[str, PyTree]) -> TrainState:
+    """A new state that begins with other `params` and `batch_stats`."""
+    average = _copy(variables) if state.average else {}
+    return state.replace(**variables, average=average)
+
+
+def _copy(tree: PyTree) -> PyTree:
+    # An array each: a step takes the memory of all of them.
+    return jax.tree.map(jnp.copy, tree)
+
+
+def next_average(
+    state: TrainState, params: PyTree, batch_stats: PyTree, decay: Number
+) -> dict[str, PyTree]:
+    """The averages after an update, of a run that has them.
+
+    Polyak & Juditsky (1992), https://doi.org/10.1137/0330046, with exponential weights;
+    in the first updates the decay is smaller, as in TensorFlow's
+    `ExponentialMovingAverage`: (1 + n) / (10 + n) after n updates.
+
+    Args:
+      state: before the update.
+      params: after it.
+      batch_stats: after it.
+      decay: of what was averaged before.
+    """
+    if not state.average:
+        return {}
+    step = state.step.astype(decay.dtype)
+    decay = jnp.minimum(decay, (1 + step) / (10 + step))
+    return optax.incremental_update(
+        {'params': params, 'batch_stats': batch_stats}, state.average, 1 - decay
+    )
 
 
 def num_parameters(params: PyTree) -> int:

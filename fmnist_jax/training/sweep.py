@@ -26,6 +26,7 @@ from fmnist_jax.stopping import StopSignals
 from fmnist_jax.training import checks, hyperparameters, parallel, provenance
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.choose_mapping import choose_mapping
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.jobs import Job
 from fmnist_jax.training.mapping import MAPPINGS
@@ -73,9 +74,10 @@ def sweep(
             f'{folder} is the work folder of a single run; choose another --workdir '
             'for the sweep'
         )
-    _configure_jax(members)
+    _configure(members)
     experiments = _build(members)
-    for note in sorted({selects_on_test(e) for e in experiments} - {None}):
+    notes = {selects_on_test(e.config.data, e.dataset) for e in experiments}
+    for note in sorted(notes - {None}):
         log(note)
     with locking.hold(folder):
         for member, experiment in zip(members, experiments, strict=True):
@@ -125,7 +127,7 @@ def _check(config: ConfigDict) -> None:
     checks.check_names(config)
 
 
-def _configure_jax(members: Sequence[Member]) -> None:
+def _configure(members: Sequence[Member]) -> None:
     configs = [member.config for member in members]
     if len({config.precision == 'float64' for config in configs}) > 1:
         raise UserError(
@@ -136,7 +138,7 @@ def _configure_jax(members: Sequence[Member]) -> None:
     if common.num_cpu_devices is None:
         # Each member takes the largest number of them that divides its batch.
         common.num_cpu_devices = parallel.available_cores()
-    experiment_lib.configure_jax(common)
+    configure_jax(common)
 
 
 def _build(members: Sequence[Member]) -> list[Experiment]:
@@ -165,7 +167,9 @@ def _step_key(config: ConfigDict) -> str:
     """What a compiled step depends on: all fields but numbers."""
     fields = config_lib.flatten(config_lib.to_dict(config))
     for field in hyperparameters.FIELDS:
-        fields.pop(field, None)
+        value = fields.pop(field, None)
+        if field in hyperparameters.OPTIONAL:
+            fields[field] = value is not None
     # Of a model's rates, their values are numbers, and how many there are is not.
     rates = config.model.get('dropout_rate')
     fields['model.dropout_rate'] = str(jax.tree.structure(rates))

@@ -23,6 +23,7 @@ from fmnist_jax.stopping import StopSignals
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import hosts, provenance
 from fmnist_jax.training.checkpoint import Record
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
 from fmnist_jax.training.profiling import Profiler
@@ -63,7 +64,7 @@ def train_and_evaluate(
       DivergenceError: the loss, a gradient or a parameter is no longer finite.
       Stopped: a signal came; there is a checkpoint of where it stands.
     """
-    experiment_lib.configure_jax(config)
+    configure_jax(config)
     folder = workdir_lib.locate(workdir)
     log = hosts.only_first(console_log)
     hosts.check_same('a config', _deciding_fields(config))
@@ -143,7 +144,7 @@ def _print_start(
         f'{experiment.steps_per_epoch} steps, batch {config.batch_size}, '
         f'{config.precision}'
     )
-    if note := selects_on_test(experiment):
+    if note := selects_on_test(experiment.config.data, experiment.dataset):
         log(note)
     log(f'work folder: {folder}')
 

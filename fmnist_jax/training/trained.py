@@ -15,7 +15,7 @@ from fmnist_jax.models import create_model, own
 from fmnist_jax.models.check import check_model
 from fmnist_jax.training import parallel, provenance
 from fmnist_jax.training.checkpoint import Checkpoints, check_fit
-from fmnist_jax.training.experiment import configure_jax
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.inference import ModelFunctions, make_predict
 from fmnist_jax.training.precision import get_precision
 from fmnist_jax.training.state import abstract_variables
@@ -43,14 +43,35 @@ class TrainedModel:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
 
+    @property
+    def variables(self) -> dict[str, PyTree]:
+        """`params` and `batch_stats`."""
+        return {'params': self.params, 'batch_stats': self.batch_stats}
+
+    def predictor(
+        self,
+    ) -> Callable[[UInt8[np.ndarray, 'n h w c']], Float[np.ndarray, 'n classes']]:
+        """`log_probabilities` for several arrays: the model is placed and mapped once.
+
+        Arrays of the same shape share what is compiled.
+        """
+        group = parallel.DeviceGroup.for_batch(self.config.batch_size)
+        predict = make_predict(self.functions, group, self.config.eval_batch_size)
+        variables = group.replicate((self.params, self.batch_stats))
+
+        def log_probabilities(
+            images: UInt8[np.ndarray, 'n h w c'],
+        ) -> Float[np.ndarray, 'n classes']:
+            examples = Examples(images, np.zeros(len(images), np.int32))
+            return predict(*variables, group.replicate(examples))
+
+        return log_probabilities
+
     def log_probabilities(
         self, images: UInt8[np.ndarray, 'n h w c']
     ) -> Float[np.ndarray, 'n classes']:
         """What the model says of images, on the devices that the config asks for."""
-        group = parallel.DeviceGroup.for_batch(self.config.batch_size)
-        predict = make_predict(self.functions, group, self.config.eval_batch_size)
-        examples = Examples(images, np.zeros(len(images), np.int32))
-        return predict(*group.replicate((self.params, self.batch_stats, examples)))
+        return self.predictor()(images)
 
     def probabilities(
         self, images: UInt8[np.ndarray, 'n h w c']

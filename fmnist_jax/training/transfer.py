@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.training.checkpoint import Checkpoints
-from fmnist_jax.training.state import TrainState
+from fmnist_jax.training.state import TrainState, with_variables
 
 # The path of an array: collection, modules, name.
 _Arrays = dict[tuple[str, ...], Any]
@@ -74,7 +74,7 @@ def start_from(
         for path, array in here.items()
     }
     variables: dict[str, PyTree] = {'batch_stats': {}, **unflatten_dict(taken)}
-    return state.replace(**variables), step
+    return with_variables(state, variables), step
 
 
 def _misfits(here: _Arrays, there: _Arrays) -> dict[str, str]:

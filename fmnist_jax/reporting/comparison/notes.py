@@ -107,19 +107,21 @@ def _of_unknown_origin(groups: Sequence[Group]) -> Iterator[str]:
     for origin in cluster(filter(_unknown_origin, runs_of(groups)), _unknown_origin):
         some = names_of(groups, lambda run, told=origin: _unknown_origin(run) == told)
         yield (
-            f'{some} started from the weights of {origin}, whose training images are '
-            'not known here.'
+            f'{some} learned from {origin}, whose training images are not known here.'
         )
 
 
 def _unknown_origin(run: Run) -> str:
-    """The folder; nothing if there is none, or evaluation counted its splits too."""
-    origin = run.provenance.get('init_from')
-    if not origin:
+    """The folders; nothing if there are none, or evaluation counted their splits."""
+    first = run.provenance.get('init_from')
+    origins = [*([first] if first else []), *run.provenance.get('teachers', [])]
+    if not origins:
         return ''
     selection = run.evaluations.get('test', {}).get('selection')
-    unknown = origin['workdir'] if not selection else selection.get('unknown_origin')
-    return text.printable(unknown or '')
+    unknown = ', '.join(origin['workdir'] for origin in origins)
+    if selection:
+        unknown = selection.get('unknown_origin') or ''
+    return text.printable(unknown)
 
 
 def _not_of_the_best(groups: Sequence[Group]) -> Iterator[str]:

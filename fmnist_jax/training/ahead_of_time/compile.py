@@ -23,6 +23,7 @@ from fmnist_jax.training.ahead_of_time.programs import (
 )
 from fmnist_jax.training.ahead_of_time.text import to_text
 from fmnist_jax.training.ahead_of_time.topology import Topology
+from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.state import num_parameters
 
 # Cores that the config's batch is shared by where nothing else is said: a host of v5e.
@@ -62,7 +63,7 @@ def compile_config(
     # An accelerator of this machine may be at work.
     jax.config.update('jax_platforms', 'cpu')
     devices = topology.devices()
-    experiment.configure_jax(config)
+    configure_jax(config)
     # What is compiled for devices that are not there cannot be read back.
     jax.config.update('jax_enable_compilation_cache', False)
     report, error = make_report(config, topology, devices)
@@ -80,6 +81,11 @@ def _scaled(config: ConfigDict, cores: int, batch_per_core: int | None) -> Confi
         batch_per_core = -(-config.batch_size // _CORES_OF_BATCH)
     if batch_per_core < 1:
         raise UserError(f'--batch_per_core must be at least 1, not {batch_per_core}')
+    if batch_per_core % config.gradient_accumulation:
+        raise UserError(
+            f'gradient_accumulation {config.gradient_accumulation} must divide the '
+            f'{batch_per_core} examples of a core evenly; give another --batch_per_core'
+        )
     scaled = config.copy_and_resolve_references()
     scaled.batch_size = batch_per_core * cores
     scaled.num_cpu_devices = 1

@@ -24,7 +24,6 @@ _CALLED = re.compile(
 )
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
-_BITS = {'pred': 8, 's4': 4, 'u4': 4, 's8': 8, 'u8': 8, 'bf16': 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +60,10 @@ class ArrayType:
 
     @property
     def _bits(self) -> int:
-        digits = re.sub(r'^[a-z]+', '', self.dtype)
-        return _BITS.get(self.dtype) or int(re.match(r'\d+', digits or '0')[0])
+        # A truth value takes a byte; all other types have their size in their name, but
+        # for a token, which has none.
+        match = re.match(r'[a-z]+(\d+)', self.dtype)
+        return int(match[1]) if match else 8 * (self.dtype == 'pred')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from jaxtyping import PyTree
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import UserError
 from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.gradients import Inputs
 from fmnist_jax.training.inference import make_predict
 from fmnist_jax.training.parallel import DeviceGroup
 
@@ -24,7 +26,9 @@ _OUT_OF_MEMORY = re.compile(
     r'\((?P<needs>[\d.]+[KMGT]?)\) exceeds available HBM \((?P<has>[\d.]+[KMGT]?)\)'
     r'|Used (?P<needs2>[\d.]+[KMGT]?) of (?P<has2>[\d.]+[KMGT]?) hbm'
 )
-_UNITS = {'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
+_UNITS = MappingProxyType({'': 1, 'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40})
+# What sets the examples of a call.
+_BATCH_FLAGS = MappingProxyType({'evaluation': '--config.eval_batch_size'})
 
 
 class DoesNotFitError(UserError):
@@ -39,12 +43,12 @@ class DoesNotFitError(UserError):
 
     def __init__(self, what: str, needs: int | None, has: int | None):
         self.needs, self.has = needs, has
+        batch = _BATCH_FLAGS.get(what, '--batch_per_core')
         sizes = ''
         if needs and has:
             sizes = f': needs {needs / 2**30:.2f} GiB of {has / 2**30:.2f} GiB per core'
         super().__init__(
-            f'{what} does not fit{sizes}; give a smaller --batch_per_core, or a '
-            'smaller model'
+            f'{what} does not fit{sizes}; give a smaller {batch}, or a smaller model'
         )
 
 
@@ -72,7 +76,8 @@ def with_devices(experiment: Experiment, devices: list[jax.Device]) -> Experimen
       experiment: on the CPU, whose batches divide evenly over the devices.
       devices: of a topology.
     """
-    batch = experiment.config.batch_size // len(devices)
+    config = experiment.config
+    batch = config.batch_size // config.gradient_accumulation // len(devices)
     functions = dataclasses.replace(experiment.functions, chunk=batch, in_loop=True)
     return dataclasses.replace(
         experiment, group=DeviceGroup(devices), functions=functions
@@ -86,18 +91,19 @@ def compile_training(experiment: Experiment) -> Compiled:
       DoesNotFitError: memory is too small.
     """
     group, config = experiment.group, experiment.config
-    batch = config.batch_size // len(group)
-    order = (len(group), experiment.steps_per_epoch, batch)
+    parts = config.gradient_accumulation
+    batch = config.batch_size // parts // len(group)
+    order = (len(group), experiment.steps_per_epoch * parts, batch)
     num_steps = experiment.steps_per_call
     arguments = (
         experiment.abstract_state(),
         group.abstract(experiment.hyperparameters),
-        _split(experiment, 'train'),
+        Inputs(_split(experiment, 'train')),
         group.abstract(np.int32(0)),
         jax.ShapeDtypeStruct(order, np.int32),
     )
     call = experiment.train_call(num_steps)
-    return _compile('training', call, arguments, num_steps, batch)
+    return _compile('training', call, arguments, num_steps, batch * parts)
 
 
 def compile_evaluation(experiment: Experiment) -> Compiled:

@@ -65,5 +65,7 @@ def quantity(value: float | int, unit: str) -> str:
     scales = ((1e12, 'T'), (1e9, 'G'), (1e6, 'M'), (1e3, 'k'), (1, ''))
     if unit == 's':
         scales = ((1, ''), (1e-3, 'm'), (1e-6, 'µ'), (1e-9, 'n'))
+    # Rounded before, or 999,900 B were 1e+03 kB.
+    value = float(f'{value:.3g}')
     scale, prefix = next((s for s in scales if abs(value) >= s[0]), scales[-1])
     return f'{value / scale:.3g} {prefix}{unit}'

@@ -1,0 +1,62 @@
+"""Scores several models together.
+
+python -m fmnist_jax.ensemble --workdir=runs/ensemble --members=runs/a,runs/b
+"""
+
+from absl import flags
+
+from fmnist_jax import cli
+from fmnist_jax import config as config_lib
+
+_WORKDIR = flags.DEFINE_string('workdir', None, 'The folder to write the results in.')
+_MEMBERS = flags.DEFINE_list(
+    'members', None, 'The work folders of two runs or more, of the same data.'
+)
+_SPLIT = flags.DEFINE_enum(
+    'split', 'test', config_lib.SPLITS, "Which of the configs' splits."
+)
+_CHECKPOINT = flags.DEFINE_string(
+    'checkpoint',
+    'best',
+    'Of each: best (highest validation accuracy), last, or a step.',
+)
+_VIEWS = flags.DEFINE_enum(
+    'views',
+    'none',
+    ('none', 'flip'),
+    'The mean of the probabilities over which views of each image, too: none, a single '
+    'forward pass; flip, the image and its mirror image (written to eval/SPLIT-flip).',
+)
+_CALIBRATE = flags.DEFINE_bool(
+    'calibrate',
+    False,
+    'Fit a temperature on the validation split, and say what it makes of the scores.',
+)
+_DATA_DIR = flags.DEFINE_string(
+    'data_dir', None, "Where data are prepared; default: as in the first run's config."
+)
+_IDX_DIR = flags.DEFINE_string(
+    'idx_dir', None, "A folder of IDX files; default: as in the first run's config."
+)
+flags.mark_flags_as_required(['workdir', 'members'])
+
+
+def main() -> None:
+    """Evaluates as the flags say."""
+    # JAX takes seconds to import; a mistake in the flags is told without it.
+    from fmnist_jax.training.ensemble import evaluate_ensemble  # noqa: PLC0415
+
+    evaluate_ensemble(
+        _WORKDIR.value,
+        _MEMBERS.value,
+        _SPLIT.value,
+        _CHECKPOINT.value,
+        views=_VIEWS.value,
+        calibrate=_CALIBRATE.value,
+        data_dir=_DATA_DIR.value,
+        idx_dir=_IDX_DIR.value,
+    )
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,90 @@
+"""Which way a convolution goes on a CPU: as it is, by phases, or depthwise."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jax import lax
+from jaxtyping import Array, Float
+
+from fmnist_jax.kernels import convolution
+from fmnist_jax.kernels.depthwise import depthwise_convolution
+from fmnist_jax.kernels.strided import sum_of_phases
+
+
+def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
+    lhs: Float[Array, 'n ...'],
+    rhs: Float[Array, '...'],
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    dimension_numbers: Any = None,
+    feature_group_count: int = 1,
+    batch_group_count: int = 1,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> Float[Array, 'n ...']:
+    """`lax.conv_general_dilated`, faster on a CPU also with strides and depthwise.
+
+    To be handed to `nn.Conv`. Arguments, result and errors are those of
+    `lax.conv_general_dilated`; it has no forward-mode derivative. Images are [batch,
+    height, width, channel] and kernels [height, width, in, out], without dilation, or
+    else XLA does it, as it does on accelerators.
+    """
+
+    def general(lhs, rhs):
+        return convolution.conv_general_dilated(
+            lhs,
+            rhs,
+            window_strides,
+            padding,
+            lhs_dilation,
+            rhs_dilation,
+            dimension_numbers,
+            feature_group_count,
+            batch_group_count,
+            precision,
+            preferred_element_type,
+        )
+
+    numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
+    is_plain = (
+        lhs.ndim == 4
+        and numbers == ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
+        and set((*(lhs_dilation or ()), *(rhs_dilation or ()))) <= {1}
+        and batch_group_count == 1
+        and preferred_element_type is None
+        and lhs.dtype == rhs.dtype
+        and all(isinstance(size, int) for size in lhs.shape[1:])
+        and 0 not in lhs.shape[1:] + rhs.shape
+    )
+    if not is_plain:
+        return general(lhs, rhs)
+    strides = tuple(window_strides)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
+    pads = tuple((int(low), int(high)) for low, high in padding)
+    special = _find_special(lhs, rhs, strides, pads, feature_group_count)
+    if special is None:
+        return general(lhs, rhs)
+    return lax.platform_dependent(lhs, rhs, cpu=special, default=general)
+
+
+def _find_special(
+    images: Array,
+    kernel: Array,
+    strides: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    groups: int,
+) -> Callable[[Array, Array], Array] | None:
+    """What a CPU does faster than XLA's convolution and otherwise than `kernels.c`."""
+    sides = zip(images.shape[1:3], kernel.shape[:2], pads, strict=True)
+    if any(side + sum(pad) < window for side, window, pad in sides):
+        return None
+    if groups == images.shape[3] == kernel.shape[3] and groups > 1:
+        return functools.partial(depthwise_convolution, strides, pads)
+    is_strided = groups == 1 and set(strides) != {1}
+    if is_strided and convolution.has_kernels_for(images):
+        return functools.partial(sum_of_phases, strides, pads)
+    return None

@@ -5,6 +5,7 @@ configs/seeds/.
 """
 
 import dataclasses
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -195,6 +196,42 @@ def project_table(comparisons: Sequence[Comparison]) -> str:
         rows.append([title, 'here', *cells, *_runs_and_time(comparison)])
     header = ('run', '', *names, 'runs', 'fastest')
     return f'{markdown_table(header, rows)}\n{_differences(comparisons)}'
+
+
+def read_pytorch(runs: Path, group: str) -> list[tuple[Comparison, list[dict]]]:
+    """Recipes that PyTorch trained too, and what each of its seeds came to at the end.
+
+    Args:
+      runs: `results/runs`.
+      group: the folder there that results/in_pytorch.py writes.
+    """
+    found = []
+    for recipe in RECIPES:
+        files = sorted((runs / group / recipe.name).glob('seed*.json'))
+        if files:
+            last = [json.loads(path.read_text())['epochs'][-1] for path in files]
+            found.append((compare(runs, recipe)[0], last))
+    return found
+
+
+def pytorch_table(rows: Sequence[tuple[Comparison, Sequence[Mapping]]]) -> str:
+    """Published figures, PyTorch's and ours, after the last epoch."""
+    lines = []
+    for comparison, seeds in rows:
+        for metric, published in comparison.reading.published.items():
+            name, digits, unit = METRICS[metric]
+            values = [seed[metric] for seed in seeds]
+            lines.append(
+                (
+                    comparison.recipe.title,
+                    name,
+                    _published({metric: published}, metric),
+                    f'{spread(values, digits)}{unit} ({len(values)})',
+                    f'{_ours(comparison, metric)} ({comparison.num_kept})',
+                )
+            )
+    header = ('run', '', 'published', 'PyTorch here', 'ours')
+    return markdown_table(header, lines)
 
 
 def _published(published: Mapping[str, str], metric: str) -> str:

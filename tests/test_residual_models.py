@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
 from fmnist_jax.data import Dataset
 from fmnist_jax.data.statistics import whitening_filters
@@ -24,6 +25,7 @@ from tests.reference_models import (
     PARAMETERS,
     apply,
     assert_close,
+    logits_of,
     random_variables,
     shapes_of,
 )
@@ -172,6 +174,34 @@ def test_models_compute_in_bfloat16_throughout(name):
 
     images = jax.ShapeDtypeStruct((4, *IMAGE_SHAPE), jnp.bfloat16)
     assert jax.eval_shape(logits, shapes_of(model), images).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize(
+    ('name', 'fields'),
+    [
+        ('speednet', {'width': 4}),
+        (
+            'compact',
+            {
+                'block': 'bottleneck',
+                'pool': 'stride',
+                'head': 'average_max',
+                'squeeze_excite': 4,
+            },
+        ),
+    ],
+)
+def test_they_are_exported_with_an_open_batch(name, fields, images):
+    model = create_model(name, num_classes=10, **fields)
+    variables = random_variables(model, 3)
+    (n,) = export.symbolic_shape('n')
+    exported = export.export(
+        jax.jit(functools.partial(model.apply, variables, train=False)),
+        platforms=['cpu', 'tpu'],
+    )(jax.ShapeDtypeStruct((n, *IMAGE_SHAPE), jnp.float32))
+    expected = logits_of(model, variables, images)
+    assert_close(exported.call(images), expected)
+    assert_close(exported.call(images[:1]), expected[:1])
 
 
 def test_dropout_of_wide_networks_is_an_array_input(images):

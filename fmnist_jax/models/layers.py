@@ -152,7 +152,7 @@ def global_max_pool(x: Float[Array, 'batch h w c']) -> Float[Array, 'batch c']:
     _check_pixels(x)
     # The gradient of `jnp.max` compares with the largest again. Where XLA computes `x`
     # anew for that, rounding may differ: none is equal, and it divides by their number.
-    pixels = x.reshape(len(x), -1, x.shape[-1])
+    pixels = x.reshape(x.shape[0], -1, x.shape[-1])
     first = pixels.argmax(1, keepdims=True)
     is_first = jnp.arange(pixels.shape[1])[:, None] == first
     return jnp.where(is_first, pixels, 0).sum(1)

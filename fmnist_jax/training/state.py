@@ -59,20 +59,20 @@ class TrainState:
       params: the model's parameters, a tree of float arrays.
       batch_stats: BatchNorm's running averages, likewise; {} for models without.
       opt_state: the optimizer's state.
-      average: the averages of `params` and `batch_stats` over the updates, in a dict
-        of these names; {} for a run without.
       sums: `EpochSums`, what the epoch's training metrics are made of.
       bad_step: int32 [], the first update (from 1) whose loss, gradient or result was
         not finite; 0 while there is none.
+      average: the averages of `params` and `batch_stats` over the updates, in a dict
+        of these names; {} for a run without.
     """
 
     step: Leaf
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
-    average: Any
     sums: Any
     bad_step: Leaf
+    average: Any = flax.struct.field(default_factory=dict)
 
     @property
     def scored(self) -> dict[str, PyTree]:

@@ -1,0 +1,26 @@
+"""The best found with at most 100,000 parameters.
+
+    python -m fmnist_jax.main --config=configs/frontier/small.py
+
+What it came to is in results/frontier.md.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.frontier import default
+
+
+def get_config() -> ConfigDict:
+    config = default.get_config()
+    config.model.name = 'compact'
+    config.model.block = 'basic'
+    config.model.stem = 16
+    config.model.widths = (16, 32, 48)
+    config.model.depths = (1, 1, 1)
+    config.augmentation = (
+        {'name': 'horizontal_flip'},
+        {'name': 'pad_and_crop', 'padding': 2},
+        {'name': 'random_erasing'},
+    )
+    config.num_epochs = 50
+    return config

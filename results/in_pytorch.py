@@ -1,0 +1,183 @@
+"""Some projects' recipes in PyTorch: python -m results.in_pytorch ROW [--seeds=N]
+
+Where our figures differ from published ones, either our recipe is another, or one run
+is no measure of it. Here S2's and S4's loops are PyTorch's own layers, initialisation,
+shuffling and optimizers, without any of this project's. What came out is kept in
+`results/runs/in_pytorch/ROW/seedN.json`; seeds that are there are not run again. Needs
+the extra `bench`, which has PyTorch.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from configs import default
+from fmnist_jax.data import load_dataset
+from fmnist_jax.training.provenance import cpu_model, git_commit
+from results import keep
+
+GROUP = 'in_pytorch'
+
+
+def _tinyvgg() -> nn.Module:
+    def block(channels: int) -> list[nn.Module]:
+        return [
+            nn.Conv2d(channels, 10, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(10, 10, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+
+    return nn.Sequential(*block(1), *block(10), nn.Flatten(), nn.Linear(490, 10))
+
+
+def _bn_cnn() -> nn.Module:
+    def block(channels: int, features: int) -> list[nn.Module]:
+        conv = nn.Conv2d(channels, features, 5)
+        return [conv, nn.BatchNorm2d(features), nn.ReLU(), nn.MaxPool2d(2)]
+
+    dense = [nn.Flatten(), nn.Linear(384, 120), nn.ReLU(), nn.Linear(120, 10)]
+    return nn.Sequential(*block(1, 12), *block(12, 24), *dense)
+
+
+def _sgd(rate: float) -> dict[str, Any]:
+    return {
+        'model': _tinyvgg,
+        'optimizer': lambda parameters: torch.optim.SGD(parameters, rate),
+        'batch_size': 32,
+        'num_epochs': 3,
+    }
+
+
+def _adam(batch_size: int, rate: float) -> dict[str, Any]:
+    return {
+        'model': _bn_cnn,
+        'optimizer': lambda parameters: torch.optim.Adam(parameters, rate),
+        'batch_size': batch_size,
+        'num_epochs': 25,
+        # S4 scores all test images as one batch, in training mode, as pixels 0 to 255.
+        'is_s4': True,
+    }
+
+
+# By the name that results/recipes.py has for them.
+ROWS = MappingProxyType(
+    {
+        'tinyvgg_sgd': _sgd(0.1),
+        'tinyvgg_sgd-lr_0.05': _sgd(0.05),
+        'bn_cnn-100-0.001': _adam(100, 0.001),
+        'bn_cnn-500-0.001': _adam(500, 0.001),
+        'bn_cnn-1000-0.01': _adam(1000, 0.01),
+    }
+)
+
+
+def train(
+    row: str, seed: int, train_split: str = 'train', num_epochs: int | None = None
+) -> list[dict[str, float]]:
+    """Trains a recipe; a dictionary an epoch.
+
+    Args:
+      row: one of `ROWS`.
+      seed: of PyTorch's random numbers.
+      train_split: for trials, less than the recipe's.
+      num_epochs: likewise.
+
+    Returns:
+      Each has `train_loss` and `train_accuracy`, over the epoch while the weights
+      change, and `test_loss` and `test_accuracy` after it, as the project computed
+      them.
+    """
+    recipe = ROWS[row]
+    torch.manual_seed(seed)
+    dataset = load_dataset(default.get_config().data)
+    images, labels = _tensors(*dataset.split(train_split))
+    test = _tensors(*dataset.split('test'))
+    model = recipe['model']()
+    optimizer = recipe['optimizer'](model.parameters())
+    score = _score_as_s4 if recipe.get('is_s4') else _score
+    epochs = []
+    for _ in range(num_epochs or recipe['num_epochs']):
+        total, correct = 0.0, 0
+        for batch in torch.randperm(len(labels)).split(recipe['batch_size']):
+            logits = model(images[batch] / 255)
+            loss = nn.functional.cross_entropy(logits, labels[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(batch)
+            correct += int((logits.argmax(1) == labels[batch]).sum())
+        epochs.append(
+            {
+                'train_loss': total / len(labels),
+                'train_accuracy': 100 * correct / len(labels),
+                **score(model, *test),
+            }
+        )
+    return epochs
+
+
+def _tensors(images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels as floats, 0 to 255, [n, 1, height, width]; classes [n]."""
+    pixels = torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float()
+    return pixels, torch.from_numpy(labels.astype('int64'))
+
+
+@torch.no_grad()
+def _score(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor
+) -> dict[str, float]:
+    return _figures(model(images / 255), labels)
+
+
+@torch.no_grad()
+def _score_as_s4(
+    model: nn.Module, images: torch.Tensor, labels: torch.Tensor
+) -> dict[str, float]:
+    # BatchNorm's running averages change, which S4 never reads.
+    return _figures(model(images), labels)
+
+
+def _figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
+    return {
+        'test_loss': nn.functional.cross_entropy(logits, labels).item(),
+        'test_accuracy': 100 * (logits.argmax(1) == labels).float().mean().item(),
+    }
+
+
+def main() -> None:
+    """Trains what is not kept yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('rows', nargs='+', choices=ROWS, metavar='ROW')
+    parser.add_argument('--seeds', type=int, default=5)
+    arguments = parser.parse_args()
+    for seed in range(arguments.seeds):
+        for row in arguments.rows:
+            path = keep.RUNS / GROUP / row / f'seed{seed}.json'
+            if not path.exists():
+                _write(path, seed, train(row, seed))
+
+
+def _write(path: Path, seed: int, epochs: list[dict[str, float]]) -> None:
+    values = {
+        'seed': seed,
+        'git_commit': git_commit(),
+        'torch': torch.__version__,
+        'cpu': cpu_model(),
+        'finished': time.strftime('%Y-%m-%d'),
+        'epochs': epochs,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + '\n')
+    print(path, epochs[-1], flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,68 @@
+"""The projects' recipes in PyTorch, on few images; and what is told of them."""
+
+import json
+
+import pytest
+
+from fmnist_jax.models import create_model
+from results import reproduction
+
+torch = pytest.importorskip('torch')
+in_pytorch = pytest.importorskip('results.in_pytorch')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('row', ['tinyvgg_sgd', 'bn_cnn-500-0.001'])
+def test_a_recipe_learns(row):
+    first, *_, last = in_pytorch.train(row, 0, 'train[:2000]', num_epochs=5)
+    assert last['train_loss'] < first['train_loss']
+    assert last['train_accuracy'] > first['train_accuracy']
+    assert 0 < last['test_accuracy'] < 100
+
+
+def test_models_have_as_many_parameters_as_ours():
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
+
+    for name, make in (
+        ('tinyvgg', in_pytorch.ROWS['tinyvgg_sgd']['model']),
+        ('bn_cnn', in_pytorch.ROWS['bn_cnn-500-0.001']['model']),
+    ):
+        model = create_model(name, num_classes=10)
+        images = jnp.zeros((1, 28, 28, 1))
+        params = jax.eval_shape(
+            lambda model=model, images=images: model.init(
+                jax.random.key(0), images, train=False
+            )
+        )['params']
+        ours = sum(leaf.size for leaf in jax.tree.leaves(params))
+        assert sum(p.numel() for p in make().parameters()) == ours
+
+
+def test_s4s_score_is_of_the_batch(dataset):
+    """In training mode an image's prediction depends on the others."""
+    images, labels = in_pytorch._tensors(*dataset.split('test[:200]'))
+    torch.manual_seed(0)
+    model = in_pytorch.ROWS['bn_cnn-100-0.001']['model']()
+    both = in_pytorch._score_as_s4(model, images, labels)
+    half = in_pytorch._score_as_s4(model, images[:100], labels[:100])
+    other = in_pytorch._score_as_s4(model, images[100:], labels[100:])
+    assert both['test_loss'] != pytest.approx(
+        (half['test_loss'] + other['test_loss']) / 2, rel=1e-6
+    )
+
+
+def test_the_table_has_what_pytorch_came_to(tmp_path):
+    folder = tmp_path / 'in_pytorch' / 'linear'
+    folder.mkdir(parents=True)
+    for seed in (0, 1):
+        figures = {
+            f'{s}_{m}': 1.0 + seed
+            for s in ('train', 'test')
+            for m in ('loss', 'accuracy')
+        }
+        text = json.dumps({'epochs': [dict.fromkeys(figures, 0.0), figures]})
+        (folder / f'seed{seed}.json').write_text(text)
+    rows = reproduction.read_pytorch(tmp_path, 'in_pytorch')
+    table = reproduction.pytorch_table(rows)
+    assert '| linear | test accuracy | 83.72 % | 1.50 ± 0.71 % (2) |' in table

@@ -3,12 +3,14 @@
 import importlib
 import json
 import re
+import statistics
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
+from fmnist_jax.reporting.runs import Run
 from results import figures, keep, reproduction
 from results.recipes import EPOCHS, PROJECTS, RECIPES, SOURCES, Recipe
 from tests.reproducing import BY_NAME, RUNS
@@ -100,3 +102,35 @@ def test_there_are_as_many_seeds_as_the_time_of_a_run_allows(recipe):
     fastest = min(seconds)
     least = 5 if fastest < 600 else 3 if fastest < 3600 else 1
     assert recipe.num_seeds >= least
+
+
+def test_what_explanations_say_of_kept_runs_is_so():
+    """The numbers in the sentences of results/recipes.py, from the runs again."""
+    runs = RUNS / figures.GROUP
+    linear = [
+        line['accuracy']
+        for seed in range(5)
+        for line in Run.read(runs / 'linear_v0' / f'seed{seed}').lines('validation')
+    ]
+    assert (sum(x < 0.7089 for x in linear), len(linear)) == (13, 50)
+
+    def epochs(row: str, seed: int) -> list[dict]:
+        path = runs / row / f'seed{seed}' / 'batch_statistics.json'
+        return [x['raw'] for x in json.loads(path.read_text())['epochs']]
+
+    late = [
+        100 * epoch['accuracy']
+        for seed in range(5)
+        for epoch in epochs('bn_cnn-1000-0.01', seed)[-4:]
+    ]
+    assert (min(late), max(late)) == (pytest.approx(89.79), pytest.approx(90.95))
+    assert sum(x > 90.75 for x in late) == 3
+    before = [epochs('bn_cnn-100-0.001', seed)[-2]['loss'] for seed in range(5)]
+    assert f'{statistics.mean(before):.3f}' == '0.364'
+    assert f'{statistics.stdev(before):.3f}' == '0.012'
+    variances = []
+    for row in (r.name for r in RECIPES if r.project == 'S4'):
+        kept = [int(path.name[4:]) for path in (runs / row).glob('seed*')]
+        best = [max(x['accuracy'] for x in epochs(row, seed)) for seed in kept]
+        variances.append(statistics.variance(100 * x for x in best))
+    assert statistics.mean(variances) ** 0.5 == pytest.approx(0.17, abs=0.015)

@@ -7,8 +7,9 @@ small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kinds `
 `benchmarks/` wrote, and of `soak` what `tests.soak` wrote; that of `reproduction` is a
 project of `results/recipes.py`, as NAME is a config of its recipes in `Published, and
 here (NAME in results/reproduction.md):`; that of the kinds that begin with `tpu_` is
-what `results.tpu` compiled. `--check` writes nothing and fails if a file is not what it
-would be.
+what `results.tpu` compiled; those of results/frontier.md take `all` for the rows of
+`results/frontier_rows.py`, whose figures in results/frontier/ are made, too. `--check`
+writes nothing and fails if a file is not what it would be.
 """
 
 import argparse
@@ -26,7 +27,16 @@ from fmnist_jax.reporting.comparison.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import config_value, markdown_table, spread
 from fmnist_jax.reporting.units import duration
-from results import reliability, reproduction, sweeps, tpu
+from results import (
+    frontier_cells,
+    frontier_choices,
+    frontier_tables,
+    range_tests,
+    reliability,
+    reproduction,
+    sweeps,
+    tpu,
+)
 
 ROOT = Path(__file__).parent.parent
 PAGES = ('README.md', 'results/*.md')
@@ -199,9 +209,18 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'soak': (read_report, reliability.soak_table),
         'mutations': (read_report, reliability.mutations_table),
         'sweep': (read_report, sweeps.sweep_table),
+        'range_tests': (range_tests.read, range_tests.suggestions_table),
+        'in_pytorch': (reproduction.read_pytorch, reproduction.pytorch_table),
         'sweep_trials': (read_report, sweeps.trials_table),
         'agreement': (reproduction.read_all, reproduction.agreement_table),
         'reproduction': (reproduction.read_project, reproduction.project_table),
+        'goals': (frontier_cells.read, frontier_tables.goals_table),
+        'calibration': (frontier_cells.read, frontier_tables.calibration_table),
+        'choices': (frontier_cells.read, frontier_choices.choices_table),
+        'ablations': (frontier_cells.read, frontier_choices.ablations_table),
+        'robustness': (frontier_cells.read, frontier_tables.robustness_table),
+        'time': (frontier_cells.read, frontier_tables.time_table),
+        'elsewhere': (frontier_tables.read_elsewhere, frontier_tables.elsewhere_table),
         'tpu_steps': (tpu.read, tpu.steps_table),
         'tpu_evaluation': (tpu.read, tpu.evaluation_table),
         'tpu_scaling': (tpu.read, tpu.scaling_table),
@@ -256,22 +275,45 @@ def files(root: Path) -> list[Path]:
     return sorted(path for pattern in patterns for path in root.glob(pattern))
 
 
+def _update_figures(*, write: bool) -> list[str]:
+    """The figures that show other data than the runs make; written, if so asked."""
+    # Matplotlib takes half a second to import; who makes tables alone need not wait.
+    from results import frontier_figures  # noqa: PLC0415
+
+    folder, stale = ROOT / 'results' / 'frontier', []
+    for name, data in frontier_figures.read(ROOT / 'results' / 'runs').items():
+        path = folder / name
+        if frontier_figures.data_of(path) != data:
+            stale.append(str(path.relative_to(ROOT)))
+            if write:
+                folder.mkdir(exist_ok=True)
+                path.write_bytes(frontier_figures.draw(name, data))
+    return stale
+
+
+def _update_pages(*, write: bool) -> list[str]:
+    """The files that are not what the runs make them; written, if so asked."""
+    stale = []
+    for path in files(ROOT):
+        text = path.read_text()
+        made = render(text, ROOT / 'results' / 'runs')
+        if made != text:
+            stale.append(str(path.relative_to(ROOT)))
+            if write:
+                path.write_text(made)
+    return stale
+
+
 def main() -> None:
     """Writes, or checks, all the files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='write nothing')
     check = parser.parse_args().check
-    stale = []
-    for path in files(ROOT):
-        text = path.read_text()
-        try:
-            made = render(text, ROOT / 'results' / 'runs')
-        except (reproduction.UnexplainedError, UserError) as error:
-            sys.exit(f'error: {error}')
-        if made != text:
-            stale.append(str(path.relative_to(ROOT)))
-            if not check:
-                path.write_text(made)
+    try:
+        # First: a page that cannot be made stops the rest.
+        stale = _update_figures(write=not check) + _update_pages(write=not check)
+    except (reproduction.UnexplainedError, UserError) as error:
+        sys.exit(f'error: {error}')
     if stale and check:
         sys.exit(
             f'not as results/runs makes them: {", ".join(stale)}; run '

@@ -13,7 +13,7 @@ import pytest
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from results import figures, keep, reproduce
+from results import figures, keep, reproduce, runner
 from results.recipes import RECIPES
 from tests.conftest import run_script
 from tests.kept_runs import SEEDS, edit
@@ -25,7 +25,7 @@ COMMIT = 40 * 'a'
 @pytest.fixture
 def clean(monkeypatch):
     """Whatever is being changed in the checkout."""
-    monkeypatch.setattr(reproduce, '_is_clean_commit', lambda commit: True)
+    monkeypatch.setattr(runner, '_is_clean_commit', lambda commit: True)
 
 
 def test_rows_are_run_kept_and_not_run_again(clean, tmp_path, capfd):
@@ -54,8 +54,8 @@ def begun(tmp_path, monkeypatch) -> Path:
     """The work folder of a run of TINY that is done, and the checkout clean."""
     folder = tmp_path / 'work' / 'tiny' / 'seed0'
     shutil.copytree(SEEDS / 'seed0', folder)
-    monkeypatch.setattr(reproduce, '_run', lambda *arguments: None)
-    monkeypatch.setattr(reproduce, 'git_commit', lambda: COMMIT)
+    monkeypatch.setattr(runner, '_run', lambda *arguments: None)
+    monkeypatch.setattr(runner, 'git_commit', lambda: COMMIT)
     return folder
 
 
@@ -95,7 +95,7 @@ def test_nothing_is_kept_with_allow_dirty(begun, tmp_path, capfd):
 
 def test_the_checkout_is_checked_before_each_run(begun, tmp_path, monkeypatch, capfd):
     commits = iter((COMMIT, f'{COMMIT}-dirty'))
-    monkeypatch.setattr(reproduce, 'git_commit', lambda: next(commits))
+    monkeypatch.setattr(runner, 'git_commit', lambda: next(commits))
     assert reproduce.run([TINY], tmp_path / 'work', tmp_path / 'runs') == ['tiny/seed1']
     assert (tmp_path / 'runs' / figures.GROUP / 'tiny' / 'seed0').exists()
     assert not begun.with_name('seed1').exists()
@@ -163,7 +163,7 @@ def test_all_rows_that_can_be_run_are_by_default():
 
 
 def test_nothing_is_run_from_a_checkout_with_changes(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, 'git_commit', lambda: f'{COMMIT}-dirty')
+    monkeypatch.setattr(runner, 'git_commit', lambda: f'{COMMIT}-dirty')
     arguments = ['reproduce', 'linear', f'--workdir={tmp_path / "work"}']
     monkeypatch.setattr(sys, 'argv', arguments)
     with pytest.raises(SystemExit, match='not committed'):

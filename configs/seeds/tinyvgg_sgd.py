@@ -15,7 +15,7 @@ chooses the best epoch.
 Published, and here (tinyvgg_sgd in results/reproduction.md):
 - tinyvgg: test accuracy 88.58 %, here 87.86 ± 0.75 % (n = 5).
 - tinyvgg, RandAugment: test accuracy 86.95 %, here 86.71 ± 0.64 % (n = 5).
-- tinyvgg, original + augmented: test accuracy 87.40 %, here 88.22 ± 1.01 % (n = 9).
+- tinyvgg, original + augmented: test accuracy 87.40 %, here 88.32 ± 1.01 % (n = 10).
 - tinyvgg, 5 epochs: test accuracy 89.09 %, here 88.59 ± 1.00 % (n = 5).
 - tinyvgg, learning rate 0.2: test accuracy 9.99 %, here 40.28 ± 41.47 % (n = 5).
 - tinyvgg, learning rate 0.05: test accuracy 88.01 %, here 87.83 ± 0.57 % (n = 5).

@@ -1,0 +1,121 @@
+"""What the kept runs of results/frontier_rows.py came to.
+
+A run of row ROW is kept in `results/runs/frontier/ROW/seedN`; see
+`results/frontier.py`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.reporting.runs import Run
+from fmnist_jax.training.members import ENSEMBLE
+from results.frontier_rows import ROWS, Row
+
+GROUP = 'frontier'
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """The small files of one run.
+
+    Attributes:
+      folder: that they are in.
+      run: what training left; None of an ensemble.
+      scores: what `metrics.json` of the row's evaluation holds; {} if there is none.
+      robustness: likewise, `robustness.json`.
+    """
+
+    folder: Path
+    run: Run | None
+    scores: Mapping[str, Any]
+    robustness: Mapping[str, Any]
+
+    @property
+    def validation(self) -> float | None:
+        """Accuracy on the validation split, a fraction; None where none was measured.
+
+        At its best epoch; of several views or an ensemble, as they were scored.
+        """
+        if self.scores.get('split') == 'validation':
+            return self.scores['accuracy']
+        if self.run is None or 'views' in self.scores:
+            return None
+        return self.run.best['accuracy']
+
+    @property
+    def test(self) -> float | None:
+        """Accuracy on the test set, a fraction; None where it was not scored."""
+        return self.scores['accuracy'] if self.scores.get('split') == 'test' else None
+
+    @property
+    def num_parameters(self) -> int | None:
+        """Of an ensemble, of all its members; None where that is not told."""
+        if 'num_parameters' in self.scores:
+            return self.scores['num_parameters']
+        return self.run.num_parameters if self.run else None
+
+
+def source(text: str, seed: int) -> tuple[Row, int]:
+    """The row and seed that `ROW` or `ROW+2` stands for, beside a run of a seed."""
+    name, _, larger = text.partition('+')
+    [row] = [row for row in ROWS if row.name == name]
+    return row, seed + int(larger or 0)
+
+
+def kept_folder(runs: Path, row: Row, seed: int) -> Path:
+    """Where the small files of a run are kept."""
+    return runs / GROUP / row.name / f'seed{seed}'
+
+
+def read_row(runs: Path, row: Row) -> dict[int, Kept]:
+    """The runs of a row that are kept and did not diverge, by seed."""
+    found = {}
+    for seed in range(row.num_seeds):
+        folder = kept_folder(runs, row, seed)
+        if folder.exists() and not (folder / workdir_lib.DIVERGENCE).exists():
+            found[seed] = _read(folder, row)
+    return found
+
+
+def num_diverged(runs: Path, row: Row) -> int:
+    """How many kept runs of a row diverged."""
+    folders = [kept_folder(runs, row, seed) for seed in range(row.num_seeds)]
+    return sum((folder / workdir_lib.DIVERGENCE).exists() for folder in folders)
+
+
+def _read(folder: Path, row: Row) -> Kept:
+    scored = folder / workdir_lib.EVALUATION / row.evaluation_folder
+    return Kept(
+        folder=folder,
+        run=None if (folder / ENSEMBLE).exists() else Run.read(folder),
+        scores=_read_json(scored / 'metrics.json'),
+        robustness=_read_json(scored / 'robustness.json'),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def seconds(runs: Path, row: Row, seed: int) -> float | None:
+    """Time spent training a run, or all that an ensemble is made of.
+
+    Without compilation and evaluation, and without what its teachers took. None where
+    a run of them is not kept.
+    """
+    if not row.members:
+        kept = read_row(runs, row).get(seed)
+        return kept.run.seconds if kept and kept.run else None
+    parts = [seconds(runs, *source(name, seed)) for name in row.members]
+    return None if None in parts else sum(parts)
+
+
+def paired(
+    first: Mapping[int, Kept], second: Mapping[int, Kept]
+) -> Sequence[tuple[Kept, Kept]]:
+    """Runs of the same seed of two rows."""
+    return [(first[seed], second[seed]) for seed in first if seed in second]

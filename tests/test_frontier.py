@@ -1,0 +1,442 @@
+"""How the rows of results/frontier_rows.py are run, scored and kept."""
+
+import importlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from fmnist_jax import config as config_lib
+from fmnist_jax.errors import UserError
+from results import frontier, frontier_rows, frontier_runs, keep, runner
+from results.frontier import Place
+from results.frontier_rows import GOALS, ROWS, Row
+from results.frontier_tables import TIME_TO_ACCURACY
+from tests import frontier_rows as fake
+from tests.conftest import ROOT, run_script
+from tests.kept_runs import edit
+from tests.test_bad_input import assert_fails
+
+BY_NAME = {row.name: row for row in ROWS}
+SCORES = {'split': 'test', 'accuracy': 0.5, 'loss': 0.1, 'checkpoint_step': 1}
+TRAINED = [row for row in ROWS if row.config]
+
+
+def config_of(row: Row) -> ConfigDict:
+    """As the command line makes it."""
+    path, *variant = row.config.split(':')
+    module = importlib.import_module(f'configs.{path.replace("/", ".")}')
+    config = module.get_config(*variant)
+    config.update_from_flattened_dict(dict(row.overrides))
+    return config
+
+
+def test_names_of_rows_are_names_of_folders_of_their_own():
+    assert len(BY_NAME) == len(ROWS)
+    assert all(re.fullmatch(r'[\w.-]+', name) for name in BY_NAME)
+
+
+@pytest.mark.parametrize('row', TRAINED, ids=lambda row: row.name)
+def test_a_row_fits_its_config(row):
+    config = config_of(row)
+    config_lib.validate(config)
+    assert (config.data.train_split, config.data.validation_split) == (
+        'train[:55000]',
+        'train[55000:]',
+    )
+    assert not config.distillation.teachers  # The runner names them.
+    if row.name == 'ablation-distillation':
+        assert config.distillation.weight == 0.9
+
+
+# ml_collections loads the config file so.
+@pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+@pytest.mark.parametrize('row', TRAINED, ids=lambda row: row.name)
+def test_the_command_line_makes_the_config_of_a_row(row, monkeypatch):
+    place = Place(ROOT / 'runs', ROOT / 'results' / 'runs')
+    _, *arguments = frontier.training(row, 1, place)
+    monkeypatch.chdir(ROOT)
+    # ml_collections looks there for the fields that are set.
+    monkeypatch.setattr(sys, 'argv', ['main', *arguments])
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file('config', flag_values=values)
+    flags.DEFINE_string('workdir', None, '', flag_values=values)
+    values(sys.argv)
+    expected = config_of(row)
+    expected.seed = 1
+    expected.distillation.teachers = tuple(
+        f'runs/{name}/seed1' for name in row.teachers
+    )
+    made = config_lib.to_dict(values.config)
+    assert made == config_lib.to_dict(expected)
+
+
+@pytest.mark.parametrize('row', ROWS, ids=lambda row: row.name)
+def test_a_row_names_rows_that_come_before_it(row):
+    before = ROWS[: ROWS.index(row)]
+    for name in row.sources:
+        for seed in range(row.num_seeds):
+            other, other_seed = frontier_runs.source(name, seed)
+            assert other in before
+            assert other.config
+            assert other_seed < other.num_seeds
+    kinds = (bool(row.config), bool(row.members), bool(row.runs_of))
+    assert sum(kinds) == 1
+    assert row.config or row.split == 'test' or row.compared_with
+    # Corrupted images are scored by a model of its own.
+    assert row.config or not row.is_robustness_scored
+
+
+@pytest.mark.parametrize('row', ROWS, ids=lambda row: row.name)
+def test_what_is_scored_on_test_was_chosen_on_validation(row):
+    assert row.is_scored == bool(row.chosen_from)
+    assert not (row.is_scored and row.trial_of)
+    if not row.is_scored:
+        return
+    trial = BY_NAME[row.chosen_from]
+    assert not trial.is_scored
+    assert trial.needs == row.needs
+    if row.config:
+        assert trial.trial_of == row.name
+        assert (trial.config, trial.overrides) == (row.config, row.overrides)
+
+
+def test_ablations_change_what_they_say():
+    base = config_of(BY_NAME[frontier_rows.BASE])
+    for row in [row for row in ROWS if row.compared_with and row.config]:
+        beside = BY_NAME[row.compared_with]
+        assert BY_NAME[row.compared_with].num_seeds >= row.num_seeds
+        before, now = (
+            config_lib.flatten(config_lib.to_dict(config_of(one)))
+            for one in (beside, row)
+        )
+        changed = {field for field in now if now[field] != before[field]}
+        assert changed == row.overrides.keys() - beside.overrides.keys()
+        assert changed
+        assert now['num_epochs'] == base.num_epochs
+
+
+def test_goals_are_those_that_were_set():
+    assert [goal.goal for goal in GOALS] == [92.0, 95.0, 95.9, 96.9]
+    for name in [name for goal in GOALS for name in (*goal.rows, *goal.others)]:
+        assert BY_NAME[name].is_scored
+    large = {row.name for row in ROWS if row.needs == frontier_rows.ACCELERATOR}
+    assert {'resnet20', 'wrn_16_4', 'wrn_28_10', 'wrn_40_4'} <= large
+    assert not large & {'tiny', 'small', 'five_minutes'}
+    assert (ROOT / 'results' / 'runs' / TIME_TO_ACCURACY).parent.exists()
+
+
+KEPT = sorted((keep.RUNS / frontier_runs.GROUP).glob('*/seed*/config.json'))
+
+
+@pytest.mark.parametrize('path', KEPT, ids=lambda path: str(path.parent))
+def test_a_kept_run_is_of_its_row(path):
+    row = BY_NAME[path.parts[-3]]
+    if row.runs_of:
+        row, _ = frontier_runs.source(row.runs_of, 0)
+    expected = config_of(row)
+    expected.seed = int(path.parts[-2].removeprefix('seed'))
+    kept = json.loads(path.read_text())
+    if row.teachers:
+        assert len(kept['distillation']['teachers']) == len(row.teachers)
+        expected.distillation.teachers = tuple(kept['distillation']['teachers'])
+    now = config_lib.to_dict(expected)
+    assert config_lib.changed_fields(kept, now, may_extend=False) == []
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Small rows, and whatever is being changed in the checkout."""
+    fake.use(monkeypatch)
+    monkeypatch.setattr(runner, '_is_clean_commit', lambda commit: True)
+
+
+@pytest.fixture
+def committed(monkeypatch) -> list[Path]:
+    """What is taken for committed: trials that are kept."""
+    asked = []
+
+    def is_committed(path: Path) -> bool:
+        asked.append(path)
+        return path.exists()
+
+    monkeypatch.setattr(frontier, 'is_committed', is_committed)
+    return asked
+
+
+@pytest.fixture
+def commands(monkeypatch) -> list[tuple[str, ...]]:
+    """The commands that would be run; they leave what real ones do, as far as read."""
+    called = []
+
+    def call(command, lock):
+        called.append(command)
+        options = dict(part[2:].split('=', 1) for part in command if '=' in part)
+        folder = ROOT / options['workdir']
+        script = command[0].removeprefix('fmnist_jax.')
+        if script == 'main':
+            source = fake.SEEDS / 'seed0'
+            for name in keep.FILES:
+                shutil.copyfile(source / name, folder / name)
+            return
+        views = '-flip' if '--views=flip' in command else ''
+        target = folder / 'eval' / (options['split'] + views)
+        target.mkdir(parents=True, exist_ok=True)
+        scores = {**SCORES, 'split': options['split'], 'accuracy': 0.9}
+        name = 'robustness' if script == 'robustness' else 'metrics'
+        (target / f'{name}.json').write_text(json.dumps(scores))
+        if script == 'ensemble':
+            (folder / 'ensemble.json').write_text('{}')
+
+    monkeypatch.setattr(runner, '_call', call)
+    return called
+
+
+def test_a_row_is_trained_scored_and_kept(rows, committed, commands, tmp_path):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    small = [fake.TRIAL, fake.SCORED, fake.VIEWS, fake.ENSEMBLE]
+    assert frontier.run(small, workdir, runs) == []
+    scripts = [command[0].removeprefix('fmnist_jax.') for command in commands]
+    scored = ['main', 'evaluate', 'robustness', 'evaluate']
+    # An ensemble after the last of its members.
+    assert scripts == ['main', *3 * scored, 'ensemble']
+    assert commands[0][1] == '--config=configs/seeds/linear.py'
+    assert '--config.data.train_split=train[:640]' in commands[0]
+    assert commands[2][-2:] == ('--split=test', '--calibrate')
+    members = ','.join(str(workdir / 'a' / f'seed{seed}') for seed in range(3))
+    assert f'--members={members}' in commands[-1]
+    kept = {
+        str(path.relative_to(runs / frontier_runs.GROUP))
+        for path in runs.rglob('*.json')
+        if path.name in ('metrics.json', 'robustness.json', 'ensemble.json')
+    }
+    expected = {
+        'a-ensemble/seed0/ensemble.json',
+        'a-ensemble/seed0/eval/test/metrics.json',
+    }
+    for seed in range(3):
+        expected |= {
+            f'a/seed{seed}/eval/test/metrics.json',
+            f'a/seed{seed}/eval/test/robustness.json',
+            f'a-flip/seed{seed}/eval/test-flip/metrics.json',
+        }
+    assert kept == expected
+    commands.clear()
+    assert frontier.run(small, workdir, runs) == []
+    assert commands == []
+
+
+def test_the_test_set_is_scored_once(rows, committed, commands, tmp_path):
+    """A run that was scored before it was kept is not scored again."""
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    assert frontier.run([fake.TRIAL], workdir, runs) == []
+    scores = workdir / 'a' / 'seed1' / 'eval' / 'test'
+    scores.mkdir(parents=True)
+    (scores / 'metrics.json').write_text(json.dumps(SCORES))
+    assert frontier.run([fake.SCORED], workdir, runs) == []
+    evaluated = [
+        command[1] for command in commands if command[0] == 'fmnist_jax.evaluate'
+    ]
+    assert evaluated == [f'--workdir={workdir / "a" / f"seed{s}"}' for s in (0, 2)]
+    kept = frontier_runs.read_row(runs, fake.SCORED)
+    assert [one.test for one in kept.values()] == [0.9, 0.5, 0.9]
+
+
+def test_nothing_is_scored_before_the_choice_is_committed(
+    rows, commands, tmp_path, capfd
+):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    failed = frontier.run([fake.TRIAL, fake.SCORED], workdir, runs)
+    assert failed == ['a/seed0', 'a/seed1', 'a/seed2']
+    # The trial's: kept, but in no commit.
+    assert len(commands) == 1
+    told = capfd.readouterr().out
+    assert 'the test set is not touched before a-trial' in told
+    assert str(runs / 'frontier' / 'a-trial' / 'seed0' / 'metrics.jsonl') in told
+
+
+def test_committed_is_what_git_says(tmp_path, monkeypatch):
+    assert frontier.is_committed(ROOT / 'LICENSE')
+    assert not frontier.is_committed(ROOT / 'no_such_file')
+    assert not frontier.is_committed(tmp_path)
+
+    def git(*arguments: str) -> None:
+        settings = ('-c', 'user.name=a', '-c', 'user.email=a@b')
+        subprocess.run(
+            ('git', *settings, *arguments),
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+
+    monkeypatch.setattr(frontier, 'ROOT', tmp_path)
+    path = tmp_path / 'metrics.jsonl'
+    path.write_text('')
+    git('init')
+    assert not frontier.is_committed(path)
+    git('add', '.')
+    assert not frontier.is_committed(path)
+    git('commit', '-m', 'x')
+    assert frontier.is_committed(path)
+
+
+@pytest.mark.usefixtures('rows', 'committed')
+def test_what_was_run_with_changes_is_not_scored(
+    commands, tmp_path, monkeypatch, capfd
+):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    assert frontier.run([fake.TRIAL], workdir, runs) == []
+    commands.clear()
+    clean = runner.git_commit()
+    monkeypatch.setattr(runner, '_is_clean_commit', lambda commit: commit == clean)
+    assert len(frontier.run([fake.SCORED], workdir, runs)) == 3
+    assert {command[0] for command in commands} == {'fmnist_jax.main'}
+    assert 'was run with changes that are not committed' in capfd.readouterr().out
+
+
+def test_nothing_is_scored_on_test_or_kept_with_allow_dirty(
+    rows, commands, tmp_path, capfd
+):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    small = [fake.SCORED, fake.BASE, fake.MIRRORED]
+    assert frontier.run(small, workdir, runs, allow_dirty=True) == []
+    assert not runs.exists()
+    assert not any('--split=test' in command for command in commands)
+    assert sum('--split=validation' in command for command in commands) == 3
+    assert 'not scored on the test set' in capfd.readouterr().out
+
+
+def test_a_student_waits_for_its_teacher(rows, commands, tmp_path, capfd):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    failed = frontier.run([fake.TAUGHT], workdir, runs)
+    assert failed == [f'taught/seed{seed}' for seed in range(3)]
+    assert 'run the row base first' in capfd.readouterr().out
+    assert not commands
+    assert frontier.run([fake.BASE, fake.TAUGHT], workdir, runs) == []
+    teacher = workdir / 'base' / 'seed2'
+    assert f"--config.distillation.teachers=('{teacher}',)" in commands[-1]
+    # Kept, but its work folder is gone, or is not trained to its end.
+    shutil.rmtree(runs / 'frontier' / 'taught')
+    edit(teacher / 'config.json', num_epochs=99)
+    shutil.rmtree(workdir / 'base' / 'seed1')
+    assert frontier.run([fake.TAUGHT], workdir, runs) == [
+        'taught/seed1',
+        'taught/seed2',
+    ]
+    told = capfd.readouterr().out
+    assert f'{teacher} is not trained to its end' in told
+    assert 'in the same --workdir' in told
+
+
+def test_rows_that_need_an_accelerator_are_left_out_without_one(
+    rows, commands, tmp_path, monkeypatch, capfd
+):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    monkeypatch.setattr(frontier, 'has_accelerator', lambda: False)
+    with pytest.raises(UserError, match='large: needs an accelerator'):
+        frontier.run([fake.LARGE], workdir, runs)
+    assert frontier.run([fake.LARGE, fake.BASE], workdir, runs) == []
+    assert len(commands) == 3
+    assert 'left out, for they need an accelerator' in capfd.readouterr().out
+    monkeypatch.setattr(frontier, 'has_accelerator', lambda: True)
+    assert frontier.run([fake.LARGE], workdir, runs) == []
+    assert len(commands) == 6
+
+
+def test_paths_in_the_checkout_are_told_from_its_root(rows):
+    place = Place(ROOT / 'runs' / 'frontier', ROOT / 'results' / 'runs')
+    command = frontier.training(fake.TAUGHT, 1, place)
+    assert command[-1] == '--workdir=runs/frontier/taught/seed1'
+    assert "--config.distillation.teachers=('runs/frontier/base/seed1',)" in command
+    (flip,) = frontier.scoring(fake.MIRRORED, 1, place)
+    assert flip[1:] == (
+        '--workdir=runs/frontier/base/seed1',
+        '--split=validation',
+        '--views=flip',
+    )
+
+
+def test_a_real_run_is_judged_on_validation(rows, tmp_path):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    fake_rows = [
+        Row(**{**vars(row), 'num_seeds': 1}) for row in (fake.BASE, fake.MIRRORED)
+    ]
+    assert frontier.run(fake_rows, workdir, runs) == []
+    base, mirrored = (
+        frontier_runs.read_row(runs, row)[0] for row in (fake.BASE, fake.MIRRORED)
+    )
+    assert base.run.epochs == 2
+    assert base.test is mirrored.test is None
+    assert base.validation == base.run.best['accuracy']
+    matrix = mirrored.scores['confusion_matrix']
+    hits = sum(line[i] for i, line in enumerate(matrix))
+    assert mirrored.validation == hits / 500
+    assert not list(workdir.rglob('eval/test*'))
+
+
+@pytest.mark.slow
+def test_a_real_recipe_from_its_trial_to_its_ensemble(rows, committed, tmp_path):
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    assert frontier.run(fake.ROWS[:-1], workdir, runs) == []
+    scored = frontier_runs.read_row(runs, fake.SCORED)
+    assert len(scored) == 3
+    for one in scored.values():
+        assert one.scores['checkpoint_step'] == one.run.best['step']
+        assert one.scores['num_examples'] == one.robustness['num_examples'] == 500
+        assert one.test == one.robustness['clean_accuracy']
+        assert one.scores['calibration']['temperature'] > 0
+    (ensemble,) = frontier_runs.read_row(runs, fake.ENSEMBLE).values()
+    assert len(ensemble.scores['members']) == 3
+    assert ensemble.num_parameters == 3 * scored[0].num_parameters
+    for seed, one in frontier_runs.read_row(runs, fake.TAUGHT).items():
+        (teacher,) = one.run.provenance['teachers']
+        assert teacher['workdir'] == str(workdir / 'base' / f'seed{seed}')
+    for one in frontier_runs.read_row(runs, fake.VIEWS).values():
+        assert one.scores['views'] == 'flip'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'part'),
+    [
+        (('tiny', '--lst'), 'unrecognized arguments: --lst; see --help'),
+        (('tny', '--list'), "unknown row 'tny'; did you mean 'tiny'"),
+        (('tiny', '--workdir=LICENSE'), 'cannot write to'),
+        (('tiny', '--workdir=OUT', '--runs=LICENSE'), 'choose other --runs'),
+        (
+            ('resnet20', '--workdir=OUT', '--runs=OUT', '--allow-dirty'),
+            'resnet20: needs an accelerator',
+        ),
+    ],
+)
+def test_mistakes_are_told(arguments, part, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(frontier, 'has_accelerator', lambda: False)
+    monkeypatch.chdir(ROOT)
+    arguments = [argument.replace('OUT', str(tmp_path)) for argument in arguments]
+    monkeypatch.setattr(sys, 'argv', ['frontier', *arguments])
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        frontier.main()
+    signal.signal(signal.SIGTERM, handler)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ')
+    assert part in line
+
+
+def test_a_mistake_at_the_command_line():
+    assert_fails(run_script('results.frontier', 'tny'), '--workdir is missing')
+
+
+def test_the_list_says_what_is_missing(tmp_path):
+    fake.put(tmp_path, BY_NAME['tiny'], 1)
+    done = run_script('results.frontier', 'tiny', '--list', f'--runs={tmp_path}')
+    assert (done.returncode, done.stderr) == (0, '')
+    *_, line = done.stdout.splitlines()
+    assert re.fullmatch(r'tiny +test +cpu +1 of 3 +0 2 +[\d.]+ s', line)

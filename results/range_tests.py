@@ -21,8 +21,8 @@ def suggestions_table(tests: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     for name, test in tests:
         by_name.setdefault(name, []).append(test)
     rows = []
-    for name, seeds in by_name.items():
-        seeds = sorted(seeds, key=lambda test: test['config']['seed'])
+    for name, found in by_name.items():
+        seeds = sorted(found, key=lambda test: test['config']['seed'])
         optimizer = seeds[0]['config']['optimizer']
         rows.append(
             (

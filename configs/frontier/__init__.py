@@ -1,1 +1,1 @@
-"""Recipes for accuracy at a number of parameters, and for speed; see results/frontier.md."""
+"""Recipes for accuracy by size, and for speed; see results/frontier.md."""

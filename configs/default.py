@@ -77,8 +77,9 @@ def _add_training(config: ConfigDict) -> None:
     config.distillation = ConfigDict()
     # Knowledge distillation (https://arxiv.org/abs/1503.02531): work folders of trained
     # models, whose probabilities for the same augmented images are to be met, several
-    # averaged; () for none. The loss is (1 - weight) times that of the labels, and
-    # weight * temperature ** 2 times the divergence from the teachers, both softened.
+    # averaged; () for none; of several processes each reads them. The loss is
+    # (1 - weight) times that of the labels, and weight * temperature ** 2 times the
+    # divergence from the teachers, both softened.
     config.distillation.teachers = ()
     config.distillation.weight = 0.5
     config.distillation.temperature = 1.0

@@ -73,7 +73,8 @@ def _explain_config(error: BaseException) -> str:
 
 
 def _place_in_config_file(error: BaseException) -> str | None:
-    if isinstance(error, SyntaxError):
+    # Of a value on the command line, ml_collections says `<unknown>`.
+    if isinstance(error, SyntaxError) and not str(error.filename).startswith('<'):
         return f'{error.filename}, line {error.lineno}'
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         # The name under which ml_collections runs the file of --config.

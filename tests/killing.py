@@ -25,6 +25,8 @@ def make_flags(data_dir: str) -> list[str]:
         '--config.optimizer.weight_decay=0.05',
         '--config.optimizer.clip_norm=1.0',
         '--config.label_smoothing=0.1',
+        '--config.ema_decay=0.99',
+        '--config.gradient_accumulation=2',
         '--config.train_metrics=after_epoch',
         '--config.num_epochs=4',
         '--config.num_cpu_devices=2',

@@ -64,9 +64,20 @@ def distinct(names: list[str]) -> list[str]:
     return list(found.values())
 
 
+# Larger models of a config whose smallest one is run always; minutes together.
+LARGE = [f'configs.frontier.wide_resnet:{name}' for name in ('wrn_28_10', 'wrn_40_4')]
+
+
+def mark_slow(names: list[str]) -> list:
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name
+        for name in names
+    ]
+
+
 def test_there_are_configs():
     assert {'configs.tinyvgg', 'configs.seeds.bn_cnn'} <= set(NAMES)
-    assert 'configs.seeds.keras_cnns:vgg_like_leaking' in CONFIGS
+    assert {'configs.seeds.keras_cnns:vgg_like_leaking', *LARGE} <= set(CONFIGS)
 
 
 @pytest.mark.parametrize('name', ['configs.default', *CONFIGS])
@@ -119,7 +130,7 @@ def few_examples(tmp_path_factory) -> str:
     return str(write_first(tmp_path_factory.mktemp('idx'), 300))
 
 
-@pytest.mark.parametrize('name', distinct(CONFIGS))
+@pytest.mark.parametrize('name', mark_slow(distinct(CONFIGS)))
 def test_a_config_trains_for_a_step_and_predicts(
     name, data_dir, few_examples, tmp_path_factory
 ):
@@ -132,6 +143,8 @@ def test_a_config_trains_for_a_step_and_predicts(
     config.data.train_split = f'train[:{num_examples}]'
     config.data.validation_split = 'train[-40:]'
     config.num_epochs = 1
+    # A run of a single step has none.
+    config.optimizer.warmup = '0 steps'
     config.eval_batch_size = 40
     experiment = experiment_lib.build(config, log=lambda message: None)
     assert experiment.total_steps == 1

@@ -1,5 +1,7 @@
 """The gradient of a batch: in parts, uphill, and with teachers, against NumPy."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,9 @@ from ml_collections import ConfigDict
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.parallel import DeviceGroup
 from tests.test_step import assert_states_agree, train
+
+# BatchNorm of one device alone, without convolutions: quickly compiled.
+NORMALISED = 'tests.nets:LonelyNet'
 
 
 @pytest.fixture
@@ -64,8 +69,8 @@ def test_sharpness_aware_steps_take_the_gradient_uphill(linear_config, devices):
 
 
 def make_demanding(config: ConfigDict) -> None:
-    """BatchNorm, augmentation and all that the gradient can be made with."""
-    config.model.name = 'bn_cnn'
+    """BatchNorm, dropout, augmentation and all that a gradient can be made with."""
+    config.model.name = 'tests.nets:DropoutNet'
     config.precision = 'float64'
     config.optimizer.learning_rate = 0.02
     config.optimizer.sam_radius = 0.05
@@ -83,7 +88,7 @@ def test_what_a_step_does_depends_on_no_number_of_devices(small_config, devices)
 
 
 def test_parts_add_up_where_no_example_touches_another(small_config, devices):
-    small_config.model.name = 'tinyvgg'
+    small_config.model.name = 'linear_v0'
     small_config.precision = 'float64'
     with jax.enable_x64(True):
         whole, _ = train(small_config, devices[:2], 10)
@@ -95,22 +100,22 @@ def test_parts_add_up_where_no_example_touches_another(small_config, devices):
 def test_each_part_is_normalised_by_itself(small_config, devices):
     """A step of two parts is two halves' mean gradient, in a run of half the batch."""
     config = small_config
-    config.model.name = 'bn_cnn'
+    config.model.name = NORMALISED
     config.precision = 'float64'
     rate = config.optimizer.learning_rate
     with jax.enable_x64(True):
         config.gradient_accumulation = 2
-        together, _ = train(config, devices[:2], 1)
+        together, _ = train(config, devices[:1], 1)
         start = jax.device_get(
-            experiment_lib.build(config, DeviceGroup(devices[:2])).create_state()
+            experiment_lib.build(config, DeviceGroup(devices[:1])).create_state()
         )
         # Steps that change no weight show each half's gradient by its norm alone; at a
         # tiny rate, by the weights.
         config.gradient_accumulation = 1
         config.batch_size //= 2
         config.optimizer.learning_rate = rate * 1e-7
-        first, _ = train(config, devices[:2], 1)
-        second, _ = train(config, devices[:2], 2)
+        first, _ = train(config, devices[:1], 1)
+        second, _ = train(config, devices[:1], 2)
 
     def moved(a, b):
         return jax.tree.map(lambda x, y: (x - y) / 1e-7, a.params, b.params)
@@ -136,17 +141,14 @@ def test_each_part_is_normalised_by_itself(small_config, devices):
 def test_parts_in_a_loop_equal_parts_in_a_row(small_config, devices):
     """A device whose program holds loops, and one whose program holds copies."""
     make_demanding(small_config)
+    small_config.model.name = NORMALISED
     small_config.gradient_accumulation = 4
     states = []
     with jax.enable_x64(True):
         for in_loop in (True, False):
-            experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
-            functions = experiment.functions.__class__(
-                **{**vars(experiment.functions), 'in_loop': in_loop}
-            )
-            call = experiment.__class__(
-                **{**vars(experiment), 'functions': functions}
-            ).train_call(2)
+            experiment = experiment_lib.build(small_config, DeviceGroup(devices[:1]))
+            functions = dataclasses.replace(experiment.functions, in_loop=in_loop)
+            call = dataclasses.replace(experiment, functions=functions).train_call(1)
             examples = experiment.place(*experiment.dataset.split('train[:640]'))
             state, _ = call(
                 experiment.create_state(),
@@ -160,14 +162,25 @@ def test_parts_in_a_loop_equal_parts_in_a_row(small_config, devices):
 
 
 def test_the_average_of_the_weights_is_that_of_numpy(small_config, devices):
-    small_config.model.name = 'bn_cnn'
-    small_config.precision = 'float64'
-    small_config.ema_decay = 0.3
+    config = small_config
+    config.model.name = NORMALISED
+    config.precision = 'float64'
+    config.ema_decay = 0.3
     with jax.enable_x64(True):
-        runs = [train(small_config, devices[:2], n)[0] for n in (1, 2, 3, 4, 5)]
-        start = jax.device_get(
-            experiment_lib.build(small_config, DeviceGroup(devices[:2])).create_state()
+        experiment = experiment_lib.build(config, DeviceGroup(devices[:1]))
+        examples = experiment.place(*experiment.dataset.split('train[:640]'))
+        inputs = (
+            experiment.hyperparameters,
+            experiment.inputs(examples),
+            experiment.group.replicate(np.int32(0)),
+            experiment.epoch_order(0),
         )
+        call = experiment.train_call(1)
+        state = experiment.create_state()
+        start, runs = jax.device_get(state), []
+        for _ in range(5):
+            state, _ = call(state, *inputs)
+            runs.append(jax.device_get(state))
     average = {'params': start.params, 'batch_stats': start.batch_stats}
     for n, state in enumerate(runs):
         decay = min(0.3, (1 + n) / (10 + n))
@@ -183,6 +196,7 @@ def test_the_average_of_the_weights_is_that_of_numpy(small_config, devices):
 
 
 def test_an_average_changes_nothing_of_the_training(small_config, devices):
+    small_config.model.name = 'linear_v0'
     without, _ = train(small_config, devices[:2], 5)
     assert without.average == {}
     assert set(without.scored) == {'params', 'batch_stats'}

@@ -41,8 +41,25 @@ cli.run(main)
 
 
 @pytest.fixture(scope='module')
-def flags(data_dir: str) -> list[str]:
-    """BatchNorm, dropout and augmentation, in float64; 225 updates."""
+def teacher(data_dir: str, tmp_path_factory) -> Path:
+    """The work folder of a linear model in float64."""
+    workdir = tmp_path_factory.mktemp('teacher')
+    done = run_script(
+        *('fmnist_jax.main', '--config=configs/default.py', f'--workdir={workdir}'),
+        f'--config.data.data_dir={data_dir}',
+        '--config.data.train_split=train[:640]',
+        '--config.data.validation_split=train[55000:55100]',
+        '--config.model.name=linear',
+        '--config.precision=float64',
+        '--config.num_epochs=1',
+    )
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+@pytest.fixture(scope='module')
+def flags(data_dir: str, teacher: Path) -> list[str]:
+    """All that several processes share or draw, in float64; 225 updates."""
     return [
         '--config=configs/default.py',
         f'--config.data.data_dir={data_dir}',
@@ -55,6 +72,9 @@ def flags(data_dir: str) -> list[str]:
         '--config.optimizer.name=sgd',
         '--config.optimizer.momentum=0.9',
         '--config.optimizer.learning_rate=0.01',
+        '--config.gradient_accumulation=2',
+        '--config.ema_decay=0.9',
+        f'--config.distillation.teachers={teacher}',
         '--config.precision=float64',
         '--config.batch_size=64',
         '--config.num_epochs=3',
@@ -148,8 +168,8 @@ def test_a_mistake_is_told_by_all_and_leaves_nothing(flags, tmp_path):
     assert processes.codes() == [2, 2]
     for number in range(2):
         printed = processes.printed(number)
-        assert 'error: batch_size 66 does not divide evenly over the 4' in printed
-        assert '64 or 68' in printed
+        assert 'batch_size 66, in 2 parts, does not divide evenly over the 4' in printed
+        assert '64 or 72' in printed
         assert 'Traceback' not in printed
     assert not workdir.exists()
 
@@ -165,7 +185,8 @@ def test_divergence_ends_all_and_the_first_says_what_is_kept(flags, tmp_path):
         '--config.optimizer.weight_decay=30',
         '--config.precision=float32',
     )
-    processes = start(flags, workdir, *doubling)
+    alone = [flag for flag in flags if 'teachers' not in flag]
+    processes = start(alone, workdir, *doubling)
     assert processes.codes() == [3, 3], processes.printed(0)
     errors = [
         [x for x in processes.printed(number).splitlines() if x.startswith('error: ')]

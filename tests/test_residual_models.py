@@ -115,7 +115,8 @@ SMALL = [
             'head': 'flatten',
             'activation': 'hard_swish',
             'squeeze_excite': 2,
-            'widths': (8, 12, 12),
+            'widths': (8, 12),
+            'depths': (1, 1),
             'stochastic_depth': 0.2,
         },
     ),
@@ -184,6 +185,8 @@ def test_models_compute_in_bfloat16_throughout(name):
             'compact',
             {
                 'block': 'bottleneck',
+                'widths': (8, 12),
+                'depths': (1, 1),
                 'pool': 'stride',
                 'head': 'average_max',
                 'squeeze_excite': 4,
@@ -308,11 +311,18 @@ def test_colours_are_whitened_each_alone_or_together(dataset):
 
 @pytest.mark.parametrize('shape', [(3, 3, 4, 6), (3, 3, 4, 4), (3, 3, 4, 2)])
 def test_dirac_kernels_pass_channels_on(shape):
-    kernel = dirac_kernel(jax.random.key(0), shape)
     x = np.random.default_rng(0).standard_normal((2, 5, 5, 4)).astype(np.float32)
-    y = jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
-    )
+
+    @jit_once
+    def draw_and_apply(key):
+        kernel = dirac_kernel(key, shape)
+        numbers = ('NHWC', 'HWIO', 'NHWC')
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), 'SAME', dimension_numbers=numbers
+        )
+        return kernel, y
+
+    kernel, y = draw_and_apply(jax.random.key(0))
     shared = min(shape[2:])
     np.testing.assert_allclose(y[..., :shared], x[..., :shared], atol=1e-6)
     others = np.asarray(kernel[..., shared:])
@@ -340,6 +350,7 @@ def test_dirac_kernels_pass_channels_on(shape):
         ('compact', {'depths': (1, 0, 1)}, 'depths must be .* at least 1'),
         ('compact', {'squeeze_excite': -1}, 'squeeze_excite .* at least 0, not -1'),
         ('compact', {'expansion': 0}, 'expansion .* at least 1, not 0'),
+        ('compact', {'stochastic_depth': 0.1}, "'conv' has no residual branch"),
     ],
 )
 def test_fields_that_make_no_model_are_user_errors(name, fields, message):

@@ -10,12 +10,15 @@ import pytest
 from ml_collections import ConfigDict
 
 from fmnist_jax.errors import UserError
+from fmnist_jax.training import evaluation, trained
 from fmnist_jax.training import experiment as experiment_lib
-from fmnist_jax.training import trained
+from fmnist_jax.training.ahead_of_time.programs import compile_training, with_devices
 from fmnist_jax.training.parallel import DeviceGroup
+from fmnist_jax.training.teachers import load_teachers
 from fmnist_jax.training.train import train_and_evaluate
+from fmnist_jax.training.transfer import start_from
 from fmnist_jax.workdir import locate
-from tests.conftest import run_script
+from tests.conftest import make_small_config, run_script
 from tests.test_bad_input import assert_fails
 from tests.test_gradients import gradient_of, softmax, start_of
 from tests.test_step import train
@@ -34,8 +37,6 @@ def teachers(data_dir: str, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 
 
 def make_linear(data_dir: str, seed: int) -> ConfigDict:
-    from tests.conftest import make_small_config  # noqa: PLC0415
-
     config = make_small_config(data_dir)
     config.num_cpu_devices = 8
     config.model.name = 'linear'
@@ -93,8 +94,6 @@ def test_teachers_see_the_students_own_images(small_config, devices, teachers):
     config.distillation.teachers = (str(teachers[0]),)
     config.distillation.weight = 1.0
     experiment = experiment_lib.build(config, DeviceGroup(devices[:2]))
-    from fmnist_jax.training.transfer import start_from  # noqa: PLC0415
-
     state, _ = start_from(
         experiment.create_state(), config.init_from, lambda message: None
     )
@@ -112,6 +111,56 @@ def test_teachers_see_the_students_own_images(small_config, devices, teachers):
         jax.tree.leaves(before), jax.tree.leaves(state.params), strict=True
     ):
         np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def altered(folder: Path, copy: Path, **fields) -> str:
+    """A copy of a work folder whose config has other fields."""
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / 'config.json').read_text())
+    (copy / 'config.json').write_text(json.dumps(config | fields))
+    return str(copy)
+
+
+def test_a_teacher_may_have_had_other_devices(teachers, dataset, tmp_path):
+    folder = altered(teachers[0], tmp_path / 'teacher', num_cpu_devices=3)
+    told = []
+    (teacher,) = load_teachers([folder], dataset, told.append)
+    assert teacher.step == 10
+    assert told == [f'teacher: {folder}, step 10']
+    assert len(jax.devices()) == 8
+
+
+def test_a_teacher_in_float64_does_not_switch_it_on(teachers, dataset, tmp_path):
+    folder = altered(teachers[0], tmp_path / 'teacher', precision='float64')
+    with pytest.raises(UserError, match='teacher was trained in float64'):
+        load_teachers([folder], dataset, lambda message: None)
+    assert not jax.config.jax_enable_x64
+
+
+def test_a_teachers_convolutions_are_in_no_loop_either(
+    student_config, finished_run, tmp_path
+):
+    """XLA's own, for which there are no kernels in bfloat16."""
+    config = student_config
+    assert experiment_lib.build(config, log=lambda message: None).functions.in_loop
+    folder = altered(finished_run, tmp_path / 'teacher', precision='bfloat16')
+    config.distillation.teachers = (folder,)
+    experiment = experiment_lib.build(config, log=lambda message: None)
+    assert not experiment.functions.in_loop
+
+
+def test_a_step_with_teachers_is_compiled_ahead_of_time(student_config, devices):
+    experiment = experiment_lib.build(student_config, log=lambda message: None)
+    student_config.distillation.teachers = ()
+    alone = experiment_lib.build(student_config, log=lambda message: None)
+    sizes = [
+        compile_training(with_devices(one, devices[:2]))
+        .program.memory_analysis()
+        .argument_size_in_bytes
+        for one in (experiment, alone)
+    ]
+    # The teacher's parameters, its weight and the temperature, in float32.
+    assert sizes[0] - sizes[1] == 4 * (7850 + 2)
 
 
 @pytest.fixture
@@ -147,28 +196,42 @@ def test_a_run_does_not_go_on_with_another_teacher(student_config, teachers, tmp
     shutil.copytree(teachers[0], folder)
     state = train_and_evaluate(student_config, tmp_path / 'student')
     assert int(state.step) == 20
+    assert_damage_is_told(student_config, tmp_path / 'student')
+
+
+def assert_damage_is_told(config: ConfigDict, folder: Path) -> None:
+    """Of what `provenance.json` says of teachers."""
+    path = folder / 'provenance.json'
+    provenance = json.loads(path.read_text())
+    config.num_epochs = 3
+    for teachers in (3, [], ['one'], [{}]):
+        path.write_text(json.dumps(provenance | {'teachers': teachers}))
+        with pytest.raises(UserError, match=r'provenance\.json is damaged'):
+            train_and_evaluate(config, folder)
+    with pytest.raises(UserError, match=r'provenance\.json is damaged'):
+        evaluation.evaluate(folder)
 
 
 def test_scoring_a_student_on_what_its_teacher_learned_from_is_told(
-    student_config, teachers, tmp_path
+    student_config, tmp_path, monkeypatch
 ):
     """A teacher that has seen the test images hands them on."""
+    # Seconds, of which nothing is read here.
+    monkeypatch.setattr(evaluation, 'write_report', lambda *_: None)
     config = make_linear(student_config.data.data_dir, seed=4)
     config.data.train_split = 'test[:640]'
     train_and_evaluate(config, tmp_path / 'teacher')
     student_config.distillation.teachers = (str(tmp_path / 'teacher'),)
     train_and_evaluate(student_config, tmp_path / 'student')
-    done = run_script('fmnist_jax.evaluate', f'--workdir={tmp_path / "student"}')
-    assert done.returncode == 0, done.stderr
-    path = tmp_path / 'student' / 'eval' / 'test' / 'metrics.json'
-    selection = json.loads(path.read_text())['selection']
-    assert selection['shared_with_train'] == 500
+    metrics = evaluation.evaluate(tmp_path / 'student')
+    assert metrics['selection']['shared_with_train'] == 500
 
 
 @pytest.mark.parametrize(
     ('flag', 'words'),
     [
-        ("teachers=('/nowhere',)", ['there is no work folder /nowhere']),
+        ('teachers=no,where', ['folder no,where: several are', "('one', 'two')"]),
+        ("teachers=('one',", ['--config.distillation.teachers', 'quotes']),
         ("teachers=('{tmp}',)", ['distillation.teachers', 'config.json']),
         ('teachers=(3,)', ['distillation.teachers', 'tuple of texts']),
         ('weight=1.5', ['distillation.weight', 'at most 1']),

@@ -111,6 +111,11 @@ class Compact(nn.Module):
                 'model.widths and model.depths must have a number for each stage, not '
                 f'{len(self.widths)} and {len(self.depths)}'
             )
+        if self.block == 'conv' and self.stochastic_depth:
+            raise UserError(
+                "model.block 'conv' has no residual branch to drop: set "
+                'model.stochastic_depth to 0, or another block'
+            )
         for field, values, least in (
             ('widths', self.widths, 1),
             ('depths', self.depths, 1),

@@ -6,7 +6,7 @@ that a resumed run leaves `metrics.jsonl` as an uninterrupted one would. Its las
 Orbax restores flipped bits without complaint, and a process may be killed at any
 moment. A checkpoint whose files do not match its manifest is not used.
 
-Of several processes that train together, the first alone calls any of this.
+Of several processes that train together, the first alone writes any of this.
 """
 
 import contextlib
@@ -81,8 +81,11 @@ class Checkpoints:
     def __init__(self, workdir: epath.Path):
         self.folder = workdir_lib.absolute(workdir / workdir_lib.CHECKPOINTS)
         # Orbax would wait for the other processes.
+        number = jax.process_index()
         options = ocp.options.MultiprocessingOptions(
-            primary_host=0, active_processes={0}, barrier_sync_key_prefix='first'
+            primary_host=number,
+            active_processes={number},
+            barrier_sync_key_prefix=f'process{number}',
         )
         handlers = {
             'state': ocp.StandardCheckpointHandler(multiprocessing_options=options),

@@ -1,13 +1,13 @@
 """A config made real: data, devices, model and the functions that every script maps."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Int32
+from jaxtyping import Array, Int32, PyTree
 from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
@@ -121,8 +121,15 @@ class Experiment:
 
     def inputs(self, examples: Examples) -> Inputs:
         """What all steps share: the training split, placed, and the teachers."""
-        variables = tuple(teacher.variables for teacher in self.teachers)
-        return Inputs(examples, self.group.replicate(variables))
+        return Inputs(examples, self.group.replicate(self._teacher_variables))
+
+    def abstract_inputs(self, examples: Examples) -> Inputs:
+        """Likewise as shapes, dtypes and placements, of arrays on the host."""
+        return self.group.abstract(Inputs(examples, self._teacher_variables))
+
+    @property
+    def _teacher_variables(self) -> tuple[dict[str, PyTree], ...]:
+        return tuple(teacher.variables for teacher in self.teachers)
 
     def train_call(self, num_steps: int, *, is_mapped: bool = False) -> Callable:
         """`make_train_call` mapped over the devices; the state's memory is reused.
@@ -197,8 +204,8 @@ def build(
         )
     hyperparameters = _hyperparameters(config, model, steps_per_epoch)
     check_model(model, config.model.name, dataset.image_shape, dataset.num_classes)
-    part_size = config.batch_size // config.gradient_accumulation
-    group = group or parallel.DeviceGroup.for_batch(part_size)
+    parts = config.gradient_accumulation
+    group = group or parallel.DeviceGroup.for_batch(config.batch_size, parts)
     teachers = load_teachers(config.distillation.teachers, dataset, log)
     return Experiment(
         config=config,
@@ -215,7 +222,7 @@ def build(
             teachers=tuple(teacher.functions for teacher in teachers),
             is_sharpness_aware=config.optimizer.sam_radius is not None,
             num_parts=config.gradient_accumulation,
-            **_repetition(config, group, model, dataset.image_shape),
+            **_repetition(config, group, model, teachers, dataset.image_shape),
         ),
         teachers=teachers,
         hyperparameters=hyperparameters,
@@ -279,13 +286,18 @@ def _repetition(
     config: ConfigDict,
     group: parallel.DeviceGroup,
     model: nn.Module,
+    teachers: Sequence[TrainedModel],
     image_shape: tuple[int, int, int],
 ) -> dict[str, Any]:
     """How a device's program repeats: `chunk` and `in_loop` of `StepFunctions`."""
     batch = config.batch_size // config.gradient_accumulation // len(group)
     if not _is_cpu(group):
         return {'chunk': batch, 'in_loop': True}
-    dtype = get_precision(config.precision).compute
-    in_loop = not has_convolution(model, image_shape, batch, dtype)
+    asked = [(model, get_precision(config.precision))]
+    asked += [(one.functions.model, one.functions.precision) for one in teachers]
+    in_loop = not any(
+        has_convolution(one, image_shape, batch, precision.compute)
+        for one, precision in asked
+    )
     chunk = choose_chunk(model, image_shape, batch, in_loop=in_loop)
     return {'chunk': chunk, 'in_loop': in_loop}

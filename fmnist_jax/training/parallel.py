@@ -110,22 +110,29 @@ class DeviceGroup:
         return len(self.devices)
 
     @classmethod
-    def for_batch(cls, batch_size: int) -> 'DeviceGroup':
-        """As many devices as divide the batch; of several processes, all.
+    def for_batch(cls, batch_size: int, num_parts: int = 1) -> 'DeviceGroup':
+        """As many devices as divide a batch's parts; of several processes, all.
+
+        Args:
+          batch_size: the global batch size.
+          num_parts: that it is worked on in; divides it.
 
         Raises:
           UserError: all the devices of several processes do not divide it.
         """
         devices = jax.devices()
-        if jax.process_count() > 1 and batch_size % len(devices):
-            below = batch_size - batch_size % len(devices)
-            sizes = [x for x in (below, below + len(devices)) if x]
+        multiple = num_parts * len(devices)
+        if jax.process_count() > 1 and batch_size % multiple:
+            below = batch_size - batch_size % multiple
+            sizes = [x for x in (below, below + multiple) if x]
+            of_parts = f', in {num_parts} parts,' if num_parts > 1 else ''
             raise UserError(
-                f'batch_size {batch_size} does not divide evenly over the '
+                f'batch_size {batch_size}{of_parts} does not divide evenly over the '
                 f'{len(devices)} devices of {jax.process_count()} processes; the '
                 f'nearest that does is {" or ".join(map(str, sizes))}'
             )
-        return cls(devices[: largest_divisor(batch_size, len(devices))])
+        part_size = batch_size // num_parts
+        return cls(devices[: largest_divisor(part_size, len(devices))])
 
     def describe(self) -> str:
         """Says which devices are used, and how many are left idle."""

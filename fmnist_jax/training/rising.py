@@ -103,7 +103,10 @@ class _Run:
         return dataclasses.replace(self.experiment, hyperparameters=h.replace(**arrays))
 
     def score_validation(self) -> dict[str, float]:
-        """Loss and accuracy on the validation split."""
+        """Loss and accuracy on the validation split, of the weights as they are.
+
+        Averages (`ema_decay`) would be of several rates.
+        """
         examples = self._program.validation
         log_probabilities = self._program.predict(
             self._state.params, self._state.batch_stats, examples

@@ -27,16 +27,32 @@ def learned_from(folder: epath.Path) -> list[dict[str, Any]] | None:
         provenance = workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE)
         splits = {key: data[key] for key in ('train_split', 'validation_split')}
         own = {**splits, 'sha256': provenance['data']['sha256']}
-        known = [run for one in _origins(provenance) for run in one[_LEARNED_FROM]]
+        known = [run for one in _origins(folder) for run in one[_LEARNED_FROM]]
         return [own, *known]
     except (UserError, KeyError, TypeError):
         return None
 
 
-def _origins(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs that one started from, or had as teachers."""
-    first = provenance.get(INIT_FROM)
-    return [*([] if first is None else [first]), *provenance.get(TEACHERS, [])]
+def read_origins(folder: epath.Path, key: str) -> list[dict[str, Any]]:
+    """What `provenance.json` keeps of the runs that one learned from.
+
+    Args:
+      folder: of the run.
+      key: `INIT_FROM` or `TEACHERS`.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    path = folder / workdir_lib.PROVENANCE
+    held = workdir_lib.read_json_object(path).get(key) or []
+    origins = held if isinstance(held, list) else [held]
+    if not all(isinstance(one, dict) and 'workdir' in one for one in origins):
+        raise UserError(f'{path} is damaged: {key} does not name a work folder')
+    return origins
+
+
+def _origins(folder: epath.Path) -> list[dict[str, Any]]:
+    return read_origins(folder, INIT_FROM) + read_origins(folder, TEACHERS)
 
 
 def describe_origin(folder: epath.Path, step: int) -> dict[str, Any]:
@@ -62,9 +78,8 @@ def selection(
       run and all that it learned from; `unknown_origin`, where that is not known of
       one of these; and all of it in `words`.
     """
-    provenance = workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE)
     data = workdir_lib.read_json_object(folder / workdir_lib.CONFIG)['data']
-    origins = _origins(provenance)
+    origins = _origins(folder)
     known = [run for one in origins for run in one.get(_LEARNED_FROM, [])]
     here = [data, *(run for run in known if run['sha256'] == dataset.sha256)]
     unknown = [one['workdir'] for one in origins if not _is_known(one, dataset)]

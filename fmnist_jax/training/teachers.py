@@ -11,7 +11,7 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import trained
-from fmnist_jax.training.selection import TEACHERS, describe_origin
+from fmnist_jax.training.selection import TEACHERS, describe_origin, read_origins
 from fmnist_jax.training.trained import TrainedModel
 
 
@@ -37,9 +37,15 @@ def _load(
 ) -> TrainedModel:
     folder = workdir_lib.locate(workdir)
     if not folder.is_dir():
-        raise UserError(f'distillation.teachers: there is no work folder {folder}')
+        hint = ": several are named as ('one', 'two')" if ',' in str(workdir) else ''
+        raise UserError(
+            f'distillation.teachers: there is no work folder {folder}{hint}'
+        )
     try:
-        teacher = trained.load(folder, 'best', log)
+        # JAX is configured for the student, whose devices the teacher is asked on.
+        config = trained.read_config(folder, log)
+        _check_precision(folder, config.precision)
+        teacher = trained.load_configured(folder, config, 'best', log)
     except UserError as error:
         raise UserError(f'distillation.teachers: {error}') from error
     for what, there, here in (
@@ -55,6 +61,14 @@ def _load(
     return teacher
 
 
+def _check_precision(folder: epath.Path, precision: str) -> None:
+    if precision == 'float64' and not jax.config.jax_enable_x64:
+        raise UserError(
+            f'{folder} was trained in float64, for which JAX has a switch for the '
+            'whole process; take another, or set --config.precision=float64'
+        )
+
+
 def _in_words(values: Sequence[Any]) -> str:
     return ', '.join(map(str, values))
 
@@ -64,11 +78,10 @@ def describe_teachers(
 ) -> list[dict[str, Any]]:
     """What `provenance.json` keeps of each teacher."""
     return [
-        {
-            **describe_origin(workdir_lib.locate(folder), teacher.step),
-            'sha256': _sha256(teacher),
-        }
-        for folder, teacher in zip(folders, teachers, strict=True)
+        {**describe_origin(workdir_lib.locate(folder), teacher.step), 'sha256': digest}
+        for folder, teacher, digest in zip(
+            folders, teachers, digests(teachers), strict=True
+        )
     ]
 
 
@@ -83,18 +96,27 @@ def check_teachers(
       now: as they are.
 
     Raises:
-      UserError: one is another than it was.
+      UserError: one is another than it was, or provenance does not say what it was.
     """
     if not now:
         return
-    provenance = workdir_lib.read_json_object(folder / workdir_lib.PROVENANCE)
-    before = [one['sha256'] for one in provenance.get(TEACHERS, [])]
-    for path, teacher, old in zip(folders, now, before, strict=False):
-        if _sha256(teacher) != old:
+    before = [one.get('sha256') for one in read_origins(folder, TEACHERS)]
+    if len(before) != len(now):
+        raise UserError(
+            f'{folder / workdir_lib.PROVENANCE} is damaged: it does not name the '
+            f'{len(now)} teachers of the run; choose another --workdir'
+        )
+    for path, digest, old in zip(folders, digests(now), before, strict=True):
+        if digest != old:
             raise UserError(
                 f'{folder} was begun with another teacher: the best checkpoint of '
                 f'{path} has changed. Choose another --workdir, or the same teacher'
             )
+
+
+def digests(teachers: Sequence[TrainedModel]) -> list[str]:
+    """The SHA-256 of each teacher's parameters and running averages."""
+    return [_sha256(teacher) for teacher in teachers]
 
 
 def _sha256(teacher: TrainedModel) -> str:

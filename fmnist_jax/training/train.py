@@ -33,6 +33,7 @@ from fmnist_jax.training.run import Run
 from fmnist_jax.training.selection import selects_on_test
 from fmnist_jax.training.start import Start, check_config
 from fmnist_jax.training.state import TrainState
+from fmnist_jax.training.teachers import digests
 
 
 def train_and_evaluate(
@@ -74,6 +75,7 @@ def train_and_evaluate(
     data_seconds = time.perf_counter() - started
     startup = {'imports': import_seconds, 'data': data_seconds}
     hosts.check_same('data', experiment.dataset.sha256)
+    hosts.check_same('teachers', digests(experiment.teachers))
     run = Run(experiment, folder, log)
     with run.held():
         # Another may have trained there in the meantime.

@@ -115,6 +115,23 @@ def load(
     """
     config = read_config(folder, log)
     configure_jax(config)
+    return load_configured(folder, config, checkpoint, log)
+
+
+def load_configured(
+    folder: epath.Path, config: ConfigDict, checkpoint: str, log: Callable[[str], None]
+) -> TrainedModel:
+    """Likewise, where JAX has been configured for this run, or for another.
+
+    Args:
+      folder: of a run.
+      config: of that run; its precision is one that JAX is configured for.
+      checkpoint: `best`, `last` or a step.
+      log: told in one line what happens.
+
+    Raises:
+      UserError: there is no such checkpoint, or it is damaged.
+    """
     step = Checkpoints(folder).find(checkpoint, log)
     description = provenance.read_data_description(folder)
     return restore(folder, config, step, **description)

@@ -13,12 +13,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import UserError
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.gradients import Inputs
 from fmnist_jax.training.inference import make_predict
 from fmnist_jax.training.parallel import DeviceGroup
 
@@ -98,7 +96,7 @@ def compile_training(experiment: Experiment) -> Compiled:
     arguments = (
         experiment.abstract_state(),
         group.abstract(experiment.hyperparameters),
-        Inputs(_split(experiment, 'train')),
+        experiment.abstract_inputs(_split(experiment, 'train')),
         group.abstract(np.int32(0)),
         jax.ShapeDtypeStruct(order, np.int32),
     )
@@ -120,7 +118,7 @@ def compile_evaluation(experiment: Experiment) -> Compiled:
     arguments = (
         state.params,
         state.batch_stats,
-        _split(experiment, 'validation'),
+        group.abstract(_split(experiment, 'validation')),
         jax.ShapeDtypeStruct((len(group), 1, batch), np.int32),
     )
     return _compile('evaluation', group.mapped, arguments, 1, batch)
@@ -134,9 +132,9 @@ class _RememberingGroup(DeviceGroup):
         return self.mapped
 
 
-def _split(experiment: Experiment, name: str) -> PyTree:
+def _split(experiment: Experiment, name: str) -> Examples:
     images, labels = experiment.dataset.split(experiment.config.data[f'{name}_split'])
-    return experiment.group.abstract(Examples(images, labels.astype(np.int32)))
+    return Examples(images, labels.astype(np.int32))
 
 
 def _compile(

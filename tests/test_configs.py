@@ -65,7 +65,13 @@ def distinct(names: list[str]) -> list[str]:
 
 
 # Larger models of a config whose smallest one is run always; minutes together.
-LARGE = [f'configs.frontier.wide_resnet:{name}' for name in ('wrn_28_10', 'wrn_40_4')]
+LARGE = [
+    'configs.frontier.speed',
+    *(
+        f'configs.frontier.wide_resnet:{x}'
+        for x in ('wrn_16_4', 'wrn_28_10', 'wrn_40_4')
+    ),
+]
 
 
 def mark_slow(names: list[str]) -> list:

@@ -7,7 +7,7 @@ import pytest
 from fmnist_jax.models import create_model
 from results import reproduction
 
-torch = pytest.importorskip('torch')
+torch = pytest.importorskip('torch', reason="needs the extra 'bench'")
 in_pytorch = pytest.importorskip('results.in_pytorch')
 
 

@@ -19,7 +19,6 @@ from fmnist_jax.models.residual import drop_rates
 from fmnist_jax.models.speednet import FASHION_MNIST_WHITENING, Whitening
 from fmnist_jax.training.parallel import jit_once
 from fmnist_jax.training.state import num_parameters
-from tests import torch_models
 from tests.reference_models import (
     IMAGE_SHAPE,
     PARAMETERS,
@@ -55,6 +54,9 @@ def slow(*values):
 )
 @pytest.mark.parametrize('train', [False, True])
 def test_logits_and_running_means_are_those_of_pytorch(name, fields, train, images):
+    pytest.importorskip('torch', reason="needs the extra 'bench'")
+    from tests import torch_models  # noqa: PLC0415 - imports torch
+
     model = create_model(name, num_classes=10, **fields)
     variables = random_variables(model, 1)
     logits, updates = apply(model, variables, images, train=train, dropout_rate=())

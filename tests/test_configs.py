@@ -64,7 +64,7 @@ def distinct(names: list[str]) -> list[str]:
     return list(found.values())
 
 
-# Larger models of a config whose smallest one is run always; minutes together.
+# A step of theirs takes minutes together; smaller ones of their families run always.
 LARGE = [
     'configs.frontier.speed',
     *(

@@ -25,15 +25,17 @@ def choices_table(runs: Path) -> str:
         found.sort(
             key=lambda one: -max(values_of(one[1], lambda x: x.validation) or [0])
         )
-        lines += [_choice(runs, target, *one) for one in found]
+        is_decided = all(kept for _, kept in found)
+        lines += [_choice(runs, target, *one, is_decided) for one in found]
     return markdown_table(header, lines)
 
 
 def _choice(
-    folder: Path, target: Row, trial: Row, kept: Mapping[int, Kept]
+    folder: Path, target: Row, trial: Row, kept: Mapping[int, Kept], is_decided: bool
 ) -> tuple[str, ...]:
     start = (f'`{target.name}`', f'`{trial.name}`', _changes(trial))
-    chosen = '**chosen**' if target.chosen_from == trial.name else ''
+    # Not before all the trials are there.
+    is_chosen = is_decided and target.chosen_from == trial.name
     runs = [one.run for one in kept.values() if one.run]
     if not runs:
         return (*start, MISSING, missing(folder, trial), *[''] * 4)
@@ -44,7 +46,7 @@ def _choice(
         ', '.join(str(run.best['epoch']) for run in runs),
         percents([run.lines('validation')[-1]['accuracy'] for run in runs]),
         duration(statistics.mean(run.seconds for run in runs)),
-        chosen,
+        '**chosen**' if is_chosen else '',
     )
 
 

@@ -1,5 +1,6 @@
 """Tables and figures of results/frontier.md, from real runs kept as rows' own."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -144,6 +145,13 @@ def test_choices_are_trials_on_validation_alone(rows, tmp_path):
     assert line['of epoch'] == str(found['best_epoch'])
     assert '**chosen**' in line.values()
     assert 'test' not in ''.join(line)
+
+
+def test_nothing_is_chosen_before_all_trials_are_there(rows, monkeypatch, tmp_path):
+    other = dataclasses.replace(fake.TRIAL, name='a-trial-other')
+    monkeypatch.setattr(frontier_choices, 'ROWS', (*fake.ROWS, other))
+    fake.put(tmp_path, fake.TRIAL, 0)
+    assert '**chosen**' not in frontier_choices.choices_table(tmp_path)
 
 
 def test_ablations_are_paired_by_seed(rows, tmp_path):

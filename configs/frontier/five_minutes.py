@@ -1,8 +1,8 @@
-"""The best that two CPU cores do in five minutes of training.
+"""For the highest accuracy in five minutes of training on two CPU cores.
 
     python -m fmnist_jax.main --config=configs/frontier/five_minutes.py
 
-What it came to is in results/frontier.md.
+A start, which was not trained whole yet; see results/frontier.md.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
     python -m fmnist_jax.main --config=configs/frontier/resnet20.py
 
 After https://github.com/zhunzhong07/Random-Erasing (95.55 ± 0.04 % with random erasing
-over 300 epochs), with averaged weights. It needs an accelerator, and was not run whole;
+there), with averaged weights. It needs an accelerator, and was not run whole;
 see results/frontier.md.
 """
 

@@ -1,8 +1,8 @@
-"""The best found with at most 100,000 parameters.
+"""For the highest accuracy with at most 100,000 parameters.
 
     python -m fmnist_jax.main --config=configs/frontier/small.py
 
-What it came to is in results/frontier.md.
+A start, which was not trained whole yet; see results/frontier.md.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""The fastest training to 94 % on one GPU, after airbench.
+"""For the fastest training to 94 % on one GPU, after airbench.
 
     python -m benchmarks.time_to_accuracy --config=configs/frontier/speed.py
 

@@ -1,9 +1,9 @@
-"""The best found with at most 8,000 parameters: TinyVGG itself.
+"""For the highest accuracy with at most 8,000 parameters: TinyVGG itself.
 
     python -m fmnist_jax.main --config=configs/frontier/tiny.py
 
-configs/tinyvgg.py's recipe, longer, with averaged weights. What it came to is in
-results/frontier.md.
+configs/tinyvgg.py's recipe, longer, with averaged weights. What it came to, and what
+else was tried, is in results/frontier.md.
 """
 
 from ml_collections import ConfigDict

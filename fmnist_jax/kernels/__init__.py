@@ -11,8 +11,8 @@ system's C compiler when they are first used, and kept in the user's cache (`lib
 `conv_general_dilated` is handed to `nn.Conv`, `max_pool` is called by models; each
 chooses when a program is lowered, so that accelerators get XLA's operations, and so do
 CPUs without a compiler, exported programs with an open batch, other types than float32,
-dilations and groups other than one a channel. Strided and depthwise ones are made of
-fast parts (`strided`, `depthwise`).
+strides, dilations and groups. `dispatch` has the convolution of `layers.Conv`, which
+makes strided and depthwise ones of fast parts (`strided`, `depthwise`).
 
 What was tried before, what won and by how much is in results/speed.md.
 """

@@ -165,6 +165,7 @@ def _again(of: str, title: str) -> tuple[Row, Row]:
     )
 
 
+_CROP, _MIRROR = {'name': 'pad_and_crop', 'padding': 1}, {'name': 'horizontal_flip'}
 _DISTILLED = {'distillation.weight': 0.9, 'distillation.temperature': 4.0}
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
@@ -184,10 +185,11 @@ _TINY = (
         )
         for name, overrides in (
             ('30_epochs', {'num_epochs': 30}),
-            ('less_decay', {'optimizer.weight_decay': 0.02}),
             ('more_decay', {'optimizer.weight_decay': 0.1}),
-            ('batch_128', {'batch_size': 128}),
-            ('compact', {'model.name': 'compact'}),
+            ('most_decay', {'optimizer.weight_decay': 0.2}),
+            ('crop', {'augmentation': (_CROP,)}),
+            ('mirror', {'augmentation': (_MIRROR,)}),
+            ('crop_decay', {'augmentation': (_CROP,), 'optimizer.weight_decay': 0.1}),
         )
     ),
     Row(

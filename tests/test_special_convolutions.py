@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import export, lax
 
-from fmnist_jax.kernels.dispatch import conv_general_dilated
+from fmnist_jax.kernels import conv_general_dilated
 from fmnist_jax.training.parallel import jit_once
 
 NUMBERS = ('NHWC', 'HWIO', 'NHWC')

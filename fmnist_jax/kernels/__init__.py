@@ -10,9 +10,9 @@ What: kernels in C (`kernels.c`) that XLA calls through its foreign function int
 system's C compiler when they are first used, and kept in the user's cache (`library`).
 `conv_general_dilated` is handed to `nn.Conv`, `max_pool` is called by models; each
 chooses when a program is lowered, so that accelerators get XLA's operations, and so do
-CPUs without a compiler, exported programs with an open batch, other types than float32,
-strides, dilations and groups. `dispatch` has the convolution of `layers.Conv`, which
-makes strided and depthwise ones of fast parts (`strided`, `depthwise`).
+CPUs without a compiler, exported programs with an open batch, and other types than
+float32. Convolutions with strides and depthwise ones are made of fast parts (`strided`,
+`depthwise`); dilations and other groups are XLA's.
 
 What was tried before, what won and by how much is in results/speed.md.
 """

@@ -1,27 +1,15 @@
-"""`lax.conv_general_dilated`, with kernels of this project's own on a CPU."""
+"""The convolution of the models, which on a CPU goes the way that is fast there."""
 
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from fmnist_jax.kernels import library
-
-# Lanes of the widest vectors that kernels.c knows.
-_LANES = 16
-# With fewer images, nearly all lanes would be empty.
-FEWEST_IMAGES = 4
-# A kernel's gradient is added up for each lane: 64 bytes a weight.
-_MOST_WEIGHTS = 2**20
-# Of a kernel's gradient, products of rows with so many pixels are added up before sums
-# leave the registers: few, for the sake of the first-level cache.
-_PIXELS_AT_ONCE = 28
-
-_Padding = tuple[tuple[int, int], tuple[int, int]]
+from fmnist_jax.kernels import dense
+from fmnist_jax.kernels.depthwise import depthwise_convolution
+from fmnist_jax.kernels.strided import sum_of_phases
 
 
 def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
@@ -37,15 +25,14 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
     precision: Any = None,
     preferred_element_type: Any = None,
 ) -> Float[Array, 'n ...']:
-    """`lax.conv_general_dilated`, faster on a CPU where it is of the common kind.
+    """`lax.conv_general_dilated`, faster on a CPU.
 
-    That is: of at least 4 float32 images [batch, height, width, channel] with kernels
-    [height, width, in, out], without strides, dilation and groups. To be handed to
-    `nn.Conv`. Arguments, result and errors are those of `lax.conv_general_dilated`.
-
-    It has no forward-mode derivative. A program that is exported for a CPU with a fixed
-    batch holds these kernels, which `jax.export` refuses; export it with an open batch,
-    or with `FMNIST_JAX_KERNELS=0` in the environment.
+    To be handed to `nn.Conv`. Arguments, result and errors are those of
+    `lax.conv_general_dilated`. Of images [batch, height, width, channel] and kernels
+    [height, width, in, out], a CPU computes convolutions without strides by `dense`,
+    those with strides as a sum of such ones, and depthwise ones by `depthwise`; XLA all
+    others, and all of them on accelerators. None of these ways has a forward-mode
+    derivative.
     """
 
     def general(lhs, rhs):
@@ -64,152 +51,43 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
         )
 
     numbers = lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-    ones = (*window_strides, *(lhs_dilation or ()), *(rhs_dilation or ()))
-    is_common = (
+    is_plain = (
         lhs.ndim == 4
-        and has_kernels_for(lhs)
         and numbers == ((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
-        and set(ones) == {1}
-        and feature_group_count == batch_group_count == 1
+        and set((*(lhs_dilation or ()), *(rhs_dilation or ()))) <= {1}
+        and batch_group_count == 1
         and preferred_element_type is None
-        and rhs.dtype == np.float32
-        and rhs.size <= _MOST_WEIGHTS
-        and 0 not in lhs.shape + rhs.shape
-        and lhs.shape[3] == rhs.shape[2]
+        and lhs.dtype == rhs.dtype
+        and all(isinstance(size, int) for size in lhs.shape[1:])
+        and 0 not in lhs.shape[1:] + rhs.shape
     )
-    if not is_common:
+    if not is_plain:
         return general(lhs, rhs)
+    strides = tuple(window_strides)
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], (1, 1), padding)
+        padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
-    if min(_size(lhs.shape[1:3], rhs.shape[:2], pads)) < 1:
+    if feature_group_count == 1 and set(strides) == {1}:
+        return dense.convolution(general, pads, lhs, rhs)
+    special = _find_special(lhs, rhs, strides, pads, feature_group_count)
+    if special is None:
         return general(lhs, rhs)
-    return _convolution(general, pads, lhs, rhs)
+    return lax.platform_dependent(lhs, rhs, cpu=special, default=general)
 
 
-def has_kernels_for(images: Array) -> bool:
-    """Whether images are worth a kernel's while, and there are kernels.
-
-    Args:
-      images: [batch, height, width, channel]. Sizes that are left open, as an
-        exported program's may be, are left to XLA's own operations.
-    """
-    return (
-        images.dtype == np.float32
-        and all(isinstance(size, int) for size in images.shape)
-        and images.shape[0] >= FEWEST_IMAGES
-        # What is compiled on a machine for its accelerators has no use for them.
-        and jax.default_backend() == 'cpu'
-        and library.are_available()
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _convolution(
-    general: Callable, pads: _Padding, images: Array, kernel: Array
-) -> Array:
-    fast = functools.partial(_call, 'convolution', pads)
-    return lax.platform_dependent(images, kernel, cpu=fast, default=general)
-
-
-def _forward(general: Callable, pads: _Padding, images: Array, kernel: Array):
-    return _convolution(general, pads, images, kernel), (images, kernel)
-
-
-def _backward(general: Callable, pads: _Padding, kept, gradient: Array):
-    return _pullback(general, pads, *kept, gradient)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _pullback(
-    general: Callable, pads: _Padding, images: Array, kernel: Array, gradient: Array
-) -> tuple[Array, Array]:
-    def fast(images, kernel, gradient):
-        outer = tuple(
-            (width - 1 - low, width - 1 - high)
-            for (low, high), width in zip(pads, kernel.shape[:2], strict=True)
-        )
-        return (
-            _call('convolution_images_gradient', outer, gradient, kernel),
-            _call_kernel_gradient(pads, images, kernel, gradient),
-        )
-
-    return lax.platform_dependent(
-        images,
-        kernel,
-        gradient,
-        cpu=fast,
-        default=functools.partial(_pullback_of_xla, general),
-    )
-
-
-def _pullback_of_xla(
-    general: Callable, images: Array, kernel: Array, gradient: Array
-) -> tuple[Array, Array]:
-    return jax.vjp(general, images, kernel)[1](gradient)
-
-
-def _pullback_forward(general: Callable, pads: _Padding, *arrays: Array):
-    return _pullback(general, pads, *arrays), arrays
-
-
-def _pullback_backward(general: Callable, pads: _Padding, arrays, gradients):
-    """Second derivatives are XLA's."""
-    del pads
-    return jax.vjp(functools.partial(_pullback_of_xla, general), *arrays)[1](gradients)
-
-
-_convolution.defvjp(_forward, _backward)
-_pullback.defvjp(_pullback_forward, _pullback_backward)
-
-
-def _call(name: str, pads: _Padding, images: Array, kernel: Array) -> Array:
-    """The convolution, or with the other name that of gradients of its result."""
-    *window, inputs, outputs = kernel.shape
-    if name == 'convolution_images_gradient':
-        inputs, outputs = outputs, inputs
-    size = _size(images.shape[1:3], window, pads)
-    rows = window[0] * (size[1] + window[1] - 1) * inputs + size[1] * outputs
-    result = jax.ShapeDtypeStruct((len(images), *size, outputs), images.dtype)
-    return _ffi_call(name, result, rows * _LANES + kernel.size, pads)(images, kernel)
-
-
-def _call_kernel_gradient(
-    pads: _Padding, images: Array, kernel: Array, gradient: Array
-) -> Array:
-    height, width = gradient.shape[1:3]
-    at_once = max(1, min(height, _PIXELS_AT_ONCE // width))
-    padded_width = width + kernel.shape[1] - 1
-    rows = (at_once + kernel.shape[0] - 1) * padded_width * images.shape[3]
-    gradient_rows = at_once * width * gradient.shape[3]
-    rows += gradient_rows + max(gradient_rows, padded_width * images.shape[3])
-    return _ffi_call(
-        'convolution_kernel_gradient',
-        jax.ShapeDtypeStruct(kernel.shape, kernel.dtype),
-        (rows + kernel.size) * _LANES,
-        pads,
-        at_once,
-    )(images, gradient)
-
-
-def _ffi_call(
-    name: str, result: Any, scratch_size: int, pads: _Padding, rows_at_once: int = 1
-) -> Callable:
-    """A kernel; the memory that it works in is a second result."""
-    scratch = jax.ShapeDtypeStruct((scratch_size + _LANES,), np.float32)
-    # The models of a `vmap` are taken one after another within the kernel.
-    call = jax.ffi.ffi_call(
-        f'fmnist_jax_{name}', (result, scratch), vmap_method='expand_dims'
-    )
-    numbers = np.array([pads[0][0], pads[1][0], rows_at_once], np.int64)
-    return lambda *arrays: call(*arrays, numbers=numbers)[0]
-
-
-def _size(
-    sides: Sequence[int], window: Sequence[int], pads: _Padding
-) -> tuple[int, ...]:
-    """Height and width of the result."""
-    return tuple(
-        side + sum(pad) - width + 1
-        for side, width, pad in zip(sides, window, pads, strict=True)
-    )
+def _find_special(
+    images: Array,
+    kernel: Array,
+    strides: tuple[int, ...],
+    pads: tuple[tuple[int, int], ...],
+    groups: int,
+) -> Callable[[Array, Array], Array] | None:
+    """A faster way than XLA's for a CPU, of a convolution with strides or groups."""
+    sides = zip(images.shape[1:3], kernel.shape[:2], pads, strict=True)
+    if any(side + sum(pad) < window for side, window, pad in sides):
+        return None
+    if groups == images.shape[3] == kernel.shape[3] and groups > 1:
+        return functools.partial(depthwise_convolution, strides, pads)
+    if groups == 1 and dense.has_kernels_for(images):
+        return functools.partial(sum_of_phases, strides, pads)
+    return None

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from fmnist_jax.kernels.convolution import has_kernels_for
+from fmnist_jax.kernels.dense import has_kernels_for
 
 
 def max_pool(images: Float[Array, 'n h w c']) -> Float[Array, 'n h2 w2 c']:

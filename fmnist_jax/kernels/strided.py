@@ -6,17 +6,7 @@ from collections.abc import Sequence
 from jax import lax
 from jaxtyping import Array, Float
 
-from fmnist_jax.kernels.convolution import conv_general_dilated
-
-
-def convolve(
-    images: Float[Array, 'n h w c'], kernel: Float[Array, 'height width c d']
-) -> Float[Array, 'n h2 w2 d']:
-    """Without strides and padding."""
-    numbers = ('NHWC', 'HWIO', 'NHWC')
-    return conv_general_dilated(
-        images, kernel, (1, 1), 'VALID', dimension_numbers=numbers
-    )
+from fmnist_jax.kernels import dense
 
 
 def sum_of_phases(
@@ -52,5 +42,16 @@ def sum_of_phases(
             continue
         phase = padded[:, i :: strides[0], j :: strides[1]]
         height, width = rows + weights.shape[0] - 1, columns + weights.shape[1] - 1
-        terms.append(convolve(phase[:, :height, :width], weights))
+        terms.append(_convolve(phase[:, :height, :width], weights))
     return sum(terms[1:], terms[0])
+
+
+def _convolve(images: Array, kernel: Array) -> Array:
+    """Without strides and padding."""
+    return dense.convolution(_convolve_by_xla, ((0, 0), (0, 0)), images, kernel)
+
+
+def _convolve_by_xla(images: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(
+        images, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+    )

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
 from fmnist_jax.errors import UserError, unknown_name
-from fmnist_jax.kernels.dispatch import conv_general_dilated
+from fmnist_jax.kernels import conv_general_dilated
 from fmnist_jax.models.initializers import keras_kernel, torch_bias, torch_kernel
 
 # `nn.Conv`, fast on a CPU too.

@@ -9,8 +9,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.kernels import max_pool
-from fmnist_jax.kernels.dispatch import conv_general_dilated
+from fmnist_jax.kernels import conv_general_dilated, max_pool
 from fmnist_jax.models.initializers import dirac_kernel, torch_bias, unit_kernel
 from fmnist_jax.models.layers import (
     Conv,

@@ -8,7 +8,7 @@ small files of `results/runs/GROUP`; see `results/keep.py`. GROUP of the kinds `
 project of `results/recipes.py`, as NAME is a config of its recipes in `Published, and
 here (NAME in results/reproduction.md):`; that of the kinds that begin with `tpu_` is
 what `results.tpu` compiled; those of results/frontier.md take `all` for the rows of
-`results/frontier_rows.py`, whose figures in results/frontier/ are made, too. `--check`
+`results/frontier/rows.py`, whose figures in results/frontier/ are made, too. `--check`
 writes nothing and fails if a file is not what it would be.
 """
 
@@ -28,15 +28,14 @@ from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import config_value, markdown_table, spread
 from fmnist_jax.reporting.units import duration
 from results import (
-    frontier_cells,
-    frontier_choices,
-    frontier_tables,
     range_tests,
     reliability,
     reproduction,
     sweeps,
     tpu,
 )
+from results.frontier import cells, choices
+from results.frontier import tables as frontier_tables
 
 ROOT = Path(__file__).parent.parent
 PAGES = ('README.md', 'results/*.md')
@@ -214,12 +213,12 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'sweep_trials': (read_report, sweeps.trials_table),
         'agreement': (reproduction.read_all, reproduction.agreement_table),
         'reproduction': (reproduction.read_project, reproduction.project_table),
-        'goals': (frontier_cells.read, frontier_tables.goals_table),
-        'calibration': (frontier_cells.read, frontier_tables.calibration_table),
-        'choices': (frontier_cells.read, frontier_choices.choices_table),
-        'ablations': (frontier_cells.read, frontier_choices.ablations_table),
-        'robustness': (frontier_cells.read, frontier_tables.robustness_table),
-        'time': (frontier_cells.read, frontier_tables.time_table),
+        'goals': (cells.read, frontier_tables.goals_table),
+        'calibration': (cells.read, frontier_tables.calibration_table),
+        'choices': (cells.read, choices.choices_table),
+        'ablations': (cells.read, choices.ablations_table),
+        'robustness': (cells.read, frontier_tables.robustness_table),
+        'time': (cells.read, frontier_tables.time_table),
         'elsewhere': (frontier_tables.read_elsewhere, frontier_tables.elsewhere_table),
         'tpu_steps': (tpu.read, tpu.steps_table),
         'tpu_evaluation': (tpu.read, tpu.evaluation_table),
@@ -278,16 +277,16 @@ def files(root: Path) -> list[Path]:
 def _update_figures(*, write: bool) -> list[str]:
     """The figures that show other data than the runs make; written, if so asked."""
     # Matplotlib takes half a second to import; who makes tables alone need not wait.
-    from results import frontier_figures  # noqa: PLC0415
+    from results.frontier import figures  # noqa: PLC0415
 
     folder, stale = ROOT / 'results' / 'frontier', []
-    for name, data in frontier_figures.read(ROOT / 'results' / 'runs').items():
+    for name, data in figures.read(ROOT / 'results' / 'runs').items():
         path = folder / name
-        if frontier_figures.data_of(path) != data:
+        if figures.data_of(path) != data:
             stale.append(str(path.relative_to(ROOT)))
             if write:
                 folder.mkdir(exist_ok=True)
-                path.write_bytes(frontier_figures.draw(name, data))
+                path.write_bytes(figures.draw(name, data))
     return stale
 
 

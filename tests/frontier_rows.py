@@ -1,4 +1,4 @@
-"""Rows like those of results/frontier_rows.py, and real kept runs as theirs."""
+"""Rows like those of results/frontier/rows.py, and real kept runs as theirs."""
 
 import json
 import shutil
@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from results import (
-    frontier,
-    frontier_choices,
-    frontier_figures,
-    frontier_runs,
-    frontier_tables,
-)
-from results.frontier_rows import CALIBRATE, FLIP, Goal, Row
+from results.frontier import choices, figures, runs, tables, train
+from results.frontier.rows import CALIBRATE, FLIP, Goal, Row
+from results.frontier.runs import GROUP
 from tests.kept_runs import SEEDS, edit
 
 # Trains in a second or two, on few images.
@@ -63,20 +58,14 @@ GOALS = (Goal('few', '89.1', 92.0, ('a',), ('a-flip', 'a-ensemble'), limit=8000)
 
 def use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts these rows and goals in the place of the real ones."""
-    for module in (
-        frontier,
-        frontier_choices,
-        frontier_figures,
-        frontier_runs,
-        frontier_tables,
-    ):
+    for module in (train, choices, figures, runs, tables):
         monkeypatch.setattr(module, 'ROWS', ROWS)
-    monkeypatch.setattr(frontier_tables, 'GOALS', GOALS)
+    monkeypatch.setattr(tables, 'GOALS', GOALS)
 
 
 def put(runs: Path, row: Row, seed: int, source: int | None = None) -> Path:
     """A real run of TinyVGG, kept as that of a row; scored as the row is."""
-    folder = runs / frontier_runs.GROUP / row.name / f'seed{seed}'
+    folder = runs / GROUP / row.name / f'seed{seed}'
     shutil.copytree(SEEDS / f'seed{seed if source is None else source}', folder)
     scores = folder / 'eval' / 'test'
     if not (row.is_scored or row.evaluation):
@@ -89,7 +78,7 @@ def put(runs: Path, row: Row, seed: int, source: int | None = None) -> Path:
 
 def put_ensemble(runs: Path, accuracy: float, num_parameters: int) -> None:
     """Scores of an ensemble."""
-    folder = runs / frontier_runs.GROUP / ENSEMBLE.name / 'seed0'
+    folder = runs / GROUP / ENSEMBLE.name / 'seed0'
     (folder / 'eval' / 'test').mkdir(parents=True)
     (folder / 'ensemble.json').write_text('{"members": []}')
     scores = {'split': 'test', 'accuracy': accuracy, 'num_parameters': num_parameters}

@@ -1,4 +1,4 @@
-"""How the rows of results/frontier_rows.py are run, scored and kept."""
+"""How the rows of results/frontier/rows.py are run, scored and kept."""
 
 import importlib
 import json
@@ -15,10 +15,12 @@ from ml_collections import ConfigDict, config_flags
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
-from results import frontier, frontier_rows, frontier_runs, keep, runner
-from results.frontier import Place
-from results.frontier_rows import GOALS, ROWS, Row
-from results.frontier_tables import TIME_TO_ACCURACY
+from results import keep, runner
+from results.frontier import train
+from results.frontier.rows import ACCELERATOR, BASE, GOALS, ROWS, Row
+from results.frontier.runs import GROUP, read_row, source
+from results.frontier.tables import TIME_TO_ACCURACY
+from results.frontier.train import Place
 from tests import frontier_rows as fake
 from tests.conftest import ROOT, run_script
 from tests.kept_runs import edit
@@ -61,7 +63,7 @@ def test_a_row_fits_its_config(row):
 @pytest.mark.parametrize('row', TRAINED, ids=lambda row: row.name)
 def test_the_command_line_makes_the_config_of_a_row(row, monkeypatch):
     place = Place(ROOT / 'runs', ROOT / 'results' / 'runs')
-    _, *arguments = frontier.training(row, 1, place)
+    _, *arguments = train.training(row, 1, place)
     monkeypatch.chdir(ROOT)
     # ml_collections looks there for the fields that are set.
     monkeypatch.setattr(sys, 'argv', ['main', *arguments])
@@ -83,7 +85,7 @@ def test_a_row_names_rows_that_come_before_it(row):
     before = ROWS[: ROWS.index(row)]
     for name in row.sources:
         for seed in range(row.num_seeds):
-            other, other_seed = frontier_runs.source(name, seed)
+            other, other_seed = source(name, seed)
             assert other in before
             assert other.config
             assert other_seed < other.num_seeds
@@ -109,7 +111,7 @@ def test_what_is_scored_on_test_was_chosen_on_validation(row):
 
 
 def test_ablations_change_what_they_say():
-    base = config_of(BY_NAME[frontier_rows.BASE])
+    base = config_of(BY_NAME[BASE])
     for row in [row for row in ROWS if row.compared_with and row.config]:
         beside = BY_NAME[row.compared_with]
         assert BY_NAME[row.compared_with].num_seeds >= row.num_seeds
@@ -127,20 +129,20 @@ def test_goals_are_those_that_were_set():
     assert [goal.goal for goal in GOALS] == [92.0, 95.0, 95.9, 96.9]
     for name in [name for goal in GOALS for name in (*goal.rows, *goal.others)]:
         assert BY_NAME[name].is_scored
-    large = {row.name for row in ROWS if row.needs == frontier_rows.ACCELERATOR}
+    large = {row.name for row in ROWS if row.needs == ACCELERATOR}
     assert {'resnet20', 'wrn_16_4', 'wrn_28_10', 'wrn_40_4'} <= large
     assert not large & {'tiny', 'small', 'five_minutes'}
     assert (ROOT / 'results' / 'runs' / TIME_TO_ACCURACY).parent.exists()
 
 
-KEPT = sorted((keep.RUNS / frontier_runs.GROUP).glob('*/seed*/config.json'))
+KEPT = sorted((keep.RUNS / GROUP).glob('*/seed*/config.json'))
 
 
 @pytest.mark.parametrize('path', KEPT, ids=lambda path: str(path.parent))
 def test_a_kept_run_is_of_its_row(path):
     row = BY_NAME[path.parts[-3]]
     if row.runs_of:
-        row, _ = frontier_runs.source(row.runs_of, 0)
+        row, _ = source(row.runs_of, 0)
     expected = config_of(row)
     expected.seed = int(path.parts[-2].removeprefix('seed'))
     kept = json.loads(path.read_text())
@@ -167,7 +169,7 @@ def committed(monkeypatch) -> list[Path]:
         asked.append(path)
         return path.exists()
 
-    monkeypatch.setattr(frontier, 'is_committed', is_committed)
+    monkeypatch.setattr(train, 'is_committed', is_committed)
     return asked
 
 
@@ -202,7 +204,7 @@ def commands(monkeypatch) -> list[tuple[str, ...]]:
 def test_a_row_is_trained_scored_and_kept(rows, committed, commands, tmp_path):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
     small = [fake.TRIAL, fake.SCORED, fake.VIEWS, fake.ENSEMBLE]
-    assert frontier.run(small, workdir, runs) == []
+    assert train.run(small, workdir, runs) == []
     scripts = [command[0].removeprefix('fmnist_jax.') for command in commands]
     scored = ['main', 'evaluate', 'robustness', 'evaluate']
     # An ensemble after the last of its members.
@@ -213,7 +215,7 @@ def test_a_row_is_trained_scored_and_kept(rows, committed, commands, tmp_path):
     members = ','.join(str(workdir / 'a' / f'seed{seed}') for seed in range(3))
     assert f'--members={members}' in commands[-1]
     kept = {
-        str(path.relative_to(runs / frontier_runs.GROUP))
+        str(path.relative_to(runs / GROUP))
         for path in runs.rglob('*.json')
         if path.name in ('metrics.json', 'robustness.json', 'ensemble.json')
     }
@@ -229,23 +231,23 @@ def test_a_row_is_trained_scored_and_kept(rows, committed, commands, tmp_path):
         }
     assert kept == expected
     commands.clear()
-    assert frontier.run(small, workdir, runs) == []
+    assert train.run(small, workdir, runs) == []
     assert commands == []
 
 
 def test_the_test_set_is_scored_once(rows, committed, commands, tmp_path):
     """A run that was scored before it was kept is not scored again."""
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
-    assert frontier.run([fake.TRIAL], workdir, runs) == []
+    assert train.run([fake.TRIAL], workdir, runs) == []
     scores = workdir / 'a' / 'seed1' / 'eval' / 'test'
     scores.mkdir(parents=True)
     (scores / 'metrics.json').write_text(json.dumps(SCORES))
-    assert frontier.run([fake.SCORED], workdir, runs) == []
+    assert train.run([fake.SCORED], workdir, runs) == []
     evaluated = [
         command[1] for command in commands if command[0] == 'fmnist_jax.evaluate'
     ]
     assert evaluated == [f'--workdir={workdir / "a" / f"seed{s}"}' for s in (0, 2)]
-    kept = frontier_runs.read_row(runs, fake.SCORED)
+    kept = read_row(runs, fake.SCORED)
     assert [one.test for one in kept.values()] == [0.9, 0.5, 0.9]
 
 
@@ -253,7 +255,7 @@ def test_nothing_is_scored_before_the_choice_is_committed(
     rows, commands, tmp_path, capfd
 ):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
-    failed = frontier.run([fake.TRIAL, fake.SCORED], workdir, runs)
+    failed = train.run([fake.TRIAL, fake.SCORED], workdir, runs)
     assert failed == ['a/seed0', 'a/seed1', 'a/seed2']
     # The trial's: kept, but in no commit.
     assert len(commands) == 1
@@ -263,9 +265,9 @@ def test_nothing_is_scored_before_the_choice_is_committed(
 
 
 def test_committed_is_what_git_says(tmp_path, monkeypatch):
-    assert frontier.is_committed(ROOT / 'LICENSE')
-    assert not frontier.is_committed(ROOT / 'no_such_file')
-    assert not frontier.is_committed(tmp_path)
+    assert train.is_committed(ROOT / 'LICENSE')
+    assert not train.is_committed(ROOT / 'no_such_file')
+    assert not train.is_committed(tmp_path)
 
     def git(*arguments: str) -> None:
         settings = ('-c', 'user.name=a', '-c', 'user.email=a@b')
@@ -276,15 +278,15 @@ def test_committed_is_what_git_says(tmp_path, monkeypatch):
             capture_output=True,
         )
 
-    monkeypatch.setattr(frontier, 'ROOT', tmp_path)
+    monkeypatch.setattr(train, 'ROOT', tmp_path)
     path = tmp_path / 'metrics.jsonl'
     path.write_text('')
     git('init')
-    assert not frontier.is_committed(path)
+    assert not train.is_committed(path)
     git('add', '.')
-    assert not frontier.is_committed(path)
+    assert not train.is_committed(path)
     git('commit', '-m', 'x')
-    assert frontier.is_committed(path)
+    assert train.is_committed(path)
 
 
 @pytest.mark.usefixtures('rows', 'committed')
@@ -292,11 +294,11 @@ def test_what_was_run_with_changes_is_not_scored(
     commands, tmp_path, monkeypatch, capfd
 ):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
-    assert frontier.run([fake.TRIAL], workdir, runs) == []
+    assert train.run([fake.TRIAL], workdir, runs) == []
     commands.clear()
     clean = runner.git_commit()
     monkeypatch.setattr(runner, '_is_clean_commit', lambda commit: commit == clean)
-    assert len(frontier.run([fake.SCORED], workdir, runs)) == 3
+    assert len(train.run([fake.SCORED], workdir, runs)) == 3
     assert {command[0] for command in commands} == {'fmnist_jax.main'}
     assert 'was run with changes that are not committed' in capfd.readouterr().out
 
@@ -306,7 +308,7 @@ def test_nothing_is_scored_on_test_or_kept_with_allow_dirty(
 ):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
     small = [fake.SCORED, fake.BASE, fake.MIRRORED]
-    assert frontier.run(small, workdir, runs, allow_dirty=True) == []
+    assert train.run(small, workdir, runs, allow_dirty=True) == []
     assert not runs.exists()
     assert not any('--split=test' in command for command in commands)
     assert sum('--split=validation' in command for command in commands) == 3
@@ -315,18 +317,18 @@ def test_nothing_is_scored_on_test_or_kept_with_allow_dirty(
 
 def test_a_student_waits_for_its_teacher(rows, commands, tmp_path, capfd):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
-    failed = frontier.run([fake.TAUGHT], workdir, runs)
+    failed = train.run([fake.TAUGHT], workdir, runs)
     assert failed == [f'taught/seed{seed}' for seed in range(3)]
     assert 'run the row base first' in capfd.readouterr().out
     assert not commands
-    assert frontier.run([fake.BASE, fake.TAUGHT], workdir, runs) == []
+    assert train.run([fake.BASE, fake.TAUGHT], workdir, runs) == []
     teacher = workdir / 'base' / 'seed2'
     assert f"--config.distillation.teachers=('{teacher}',)" in commands[-1]
     # Kept, but its work folder is gone, or is not trained to its end.
     shutil.rmtree(runs / 'frontier' / 'taught')
     edit(teacher / 'config.json', num_epochs=99)
     shutil.rmtree(workdir / 'base' / 'seed1')
-    assert frontier.run([fake.TAUGHT], workdir, runs) == [
+    assert train.run([fake.TAUGHT], workdir, runs) == [
         'taught/seed1',
         'taught/seed2',
     ]
@@ -339,23 +341,23 @@ def test_rows_that_need_an_accelerator_are_left_out_without_one(
     rows, commands, tmp_path, monkeypatch, capfd
 ):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
-    monkeypatch.setattr(frontier, 'has_accelerator', lambda: False)
+    monkeypatch.setattr(train, 'has_accelerator', lambda: False)
     with pytest.raises(UserError, match='large: needs an accelerator'):
-        frontier.run([fake.LARGE], workdir, runs)
-    assert frontier.run([fake.LARGE, fake.BASE], workdir, runs) == []
+        train.run([fake.LARGE], workdir, runs)
+    assert train.run([fake.LARGE, fake.BASE], workdir, runs) == []
     assert len(commands) == 3
     assert 'left out, for they need an accelerator' in capfd.readouterr().out
-    monkeypatch.setattr(frontier, 'has_accelerator', lambda: True)
-    assert frontier.run([fake.LARGE], workdir, runs) == []
+    monkeypatch.setattr(train, 'has_accelerator', lambda: True)
+    assert train.run([fake.LARGE], workdir, runs) == []
     assert len(commands) == 6
 
 
 def test_paths_in_the_checkout_are_told_from_its_root(rows):
     place = Place(ROOT / 'runs' / 'frontier', ROOT / 'results' / 'runs')
-    command = frontier.training(fake.TAUGHT, 1, place)
+    command = train.training(fake.TAUGHT, 1, place)
     assert command[-1] == '--workdir=runs/frontier/taught/seed1'
     assert "--config.distillation.teachers=('runs/frontier/base/seed1',)" in command
-    (flip,) = frontier.scoring(fake.MIRRORED, 1, place)
+    (flip,) = train.scoring(fake.MIRRORED, 1, place)
     assert flip[1:] == (
         '--workdir=runs/frontier/base/seed1',
         '--split=validation',
@@ -368,10 +370,8 @@ def test_a_real_run_is_judged_on_validation(rows, tmp_path):
     fake_rows = [
         Row(**{**vars(row), 'num_seeds': 1}) for row in (fake.BASE, fake.MIRRORED)
     ]
-    assert frontier.run(fake_rows, workdir, runs) == []
-    base, mirrored = (
-        frontier_runs.read_row(runs, row)[0] for row in (fake.BASE, fake.MIRRORED)
-    )
+    assert train.run(fake_rows, workdir, runs) == []
+    base, mirrored = (read_row(runs, row)[0] for row in (fake.BASE, fake.MIRRORED))
     assert base.run.epochs == 2
     assert base.test is mirrored.test is None
     assert base.validation == base.run.best['accuracy']
@@ -384,21 +384,21 @@ def test_a_real_run_is_judged_on_validation(rows, tmp_path):
 @pytest.mark.slow
 def test_a_real_recipe_from_its_trial_to_its_ensemble(rows, committed, tmp_path):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
-    assert frontier.run(fake.ROWS[:-1], workdir, runs) == []
-    scored = frontier_runs.read_row(runs, fake.SCORED)
+    assert train.run(fake.ROWS[:-1], workdir, runs) == []
+    scored = read_row(runs, fake.SCORED)
     assert len(scored) == 3
     for one in scored.values():
         assert one.scores['checkpoint_step'] == one.run.best['step']
         assert one.scores['num_examples'] == one.robustness['num_examples'] == 500
         assert one.test == one.robustness['clean_accuracy']
         assert one.scores['calibration']['temperature'] > 0
-    (ensemble,) = frontier_runs.read_row(runs, fake.ENSEMBLE).values()
+    (ensemble,) = read_row(runs, fake.ENSEMBLE).values()
     assert len(ensemble.scores['members']) == 3
     assert ensemble.num_parameters == 3 * scored[0].num_parameters
-    for seed, one in frontier_runs.read_row(runs, fake.TAUGHT).items():
+    for seed, one in read_row(runs, fake.TAUGHT).items():
         (teacher,) = one.run.provenance['teachers']
         assert teacher['workdir'] == str(workdir / 'base' / f'seed{seed}')
-    for one in frontier_runs.read_row(runs, fake.VIEWS).values():
+    for one in read_row(runs, fake.VIEWS).values():
         assert one.scores['views'] == 'flip'
 
 
@@ -416,13 +416,13 @@ def test_a_real_recipe_from_its_trial_to_its_ensemble(rows, committed, tmp_path)
     ],
 )
 def test_mistakes_are_told(arguments, part, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(frontier, 'has_accelerator', lambda: False)
+    monkeypatch.setattr(train, 'has_accelerator', lambda: False)
     monkeypatch.chdir(ROOT)
     arguments = [argument.replace('OUT', str(tmp_path)) for argument in arguments]
     monkeypatch.setattr(sys, 'argv', ['frontier', *arguments])
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as stopped:
-        frontier.main()
+        train.main()
     signal.signal(signal.SIGTERM, handler)
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from results import (
-    frontier_choices,
-    frontier_figures,
-    frontier_runs,
-    frontier_tables,
-    tables,
-)
-from results.frontier_rows import ROWS
+from results import tables
+from results.frontier import choices, figures, runs
+from results.frontier import tables as frontier_tables
+from results.frontier.rows import ROWS
 from tests import frontier_rows as fake
 from tests.conftest import ROOT
 from tests.kept_runs import SEEDS, edit, figures_of, read_markdown
@@ -138,7 +134,7 @@ def test_calibration_is_judged_after_scaling(rows, tmp_path):
 
 def test_choices_are_trials_on_validation_alone(rows, tmp_path):
     fake.put(tmp_path, fake.TRIAL, 0)
-    table = frontier_choices.choices_table(tmp_path)
+    table = choices.choices_table(tmp_path)
     line = line_of(table, 'a-trial')
     found = figures_of(SEEDS / 'seed0')
     assert line['validation, best'] == f'{100 * found["validation_accuracy"]:.2f} %'
@@ -149,9 +145,9 @@ def test_choices_are_trials_on_validation_alone(rows, tmp_path):
 
 def test_nothing_is_chosen_before_all_trials_are_there(rows, monkeypatch, tmp_path):
     other = dataclasses.replace(fake.TRIAL, name='a-trial-other')
-    monkeypatch.setattr(frontier_choices, 'ROWS', (*fake.ROWS, other))
+    monkeypatch.setattr(choices, 'ROWS', (*fake.ROWS, other))
     fake.put(tmp_path, fake.TRIAL, 0)
-    assert '**chosen**' not in frontier_choices.choices_table(tmp_path)
+    assert '**chosen**' not in choices.choices_table(tmp_path)
 
 
 def test_ablations_are_paired_by_seed(rows, tmp_path):
@@ -162,14 +158,14 @@ def test_ablations_are_paired_by_seed(rows, tmp_path):
             set_accuracy(folder, accuracies[row.name][seed])
     differences = 100 * np.subtract(accuracies['part'], accuracies['base'])
     error = np.std(differences, ddof=1) / np.sqrt(3)
-    line = line_of(frontier_choices.ablations_table(tmp_path), 'part')
+    line = line_of(choices.ablations_table(tmp_path), 'part')
     assert line['difference (points)'] == f'{np.mean(differences):+.2f} ± {error:.2f}'
     assert line['validation'] == percents(accuracies['part'])
     assert (line['seeds'], line['time of an epoch, ratio']) == ('3', '1.00')
     # Of a seed that only one of them has, nothing.
     shutil.rmtree(tmp_path / 'frontier' / 'base' / 'seed1')
     differences = differences[[0, 2]]
-    line = line_of(frontier_choices.ablations_table(tmp_path), 'part')
+    line = line_of(choices.ablations_table(tmp_path), 'part')
     assert line['seeds'] == '2 of 3'
     assert line['difference (points)'].startswith(f'{np.mean(differences):+.2f} ±')
 
@@ -178,7 +174,7 @@ def test_an_ablation_that_diverged_is_told(rows, tmp_path):
     fake.put(tmp_path, fake.BASE, 0)
     folder = fake.put(tmp_path, fake.PART, 0)
     (folder / 'divergence.json').write_text('{"message": ""}')
-    line = line_of(frontier_choices.ablations_table(tmp_path), 'part')
+    line = line_of(choices.ablations_table(tmp_path), 'part')
     assert line['difference (points)'] == '1 diverged'
 
 
@@ -189,7 +185,7 @@ def test_an_ablation_of_views_takes_what_was_scored(rows, tmp_path):
         folder = fake.put(tmp_path, fake.MIRRORED, seed)
         scores = folder / 'eval' / 'validation-flip' / 'metrics.json'
         edit(scores, accuracy=0.91 + 0.01 * seed, views='flip')
-    line = line_of(frontier_choices.ablations_table(tmp_path), 'mirrored')
+    line = line_of(choices.ablations_table(tmp_path), 'mirrored')
     assert line['difference (points)'] == '+1.50 ± 0.50'
     assert line['time of an epoch, ratio'] == '-'
 
@@ -222,7 +218,7 @@ def timed(platform: str, split: str = 'test') -> dict:
 
 
 def test_time_to_accuracy_is_a_gpus(rows, monkeypatch, tmp_path):
-    monkeypatch.setattr(frontier_runs, 'ROWS', ROWS)
+    monkeypatch.setattr(runs, 'ROWS', ROWS)
     path = tmp_path / frontier_tables.TIME_TO_ACCURACY
     path.write_text(json.dumps(timed('gpu')))
     gpu, cpu = lines_of(frontier_tables.time_table(tmp_path))
@@ -257,12 +253,12 @@ def test_what_was_found_elsewhere_has_its_source():
         assert entry.keys() <= known
 
 
-@pytest.mark.parametrize('name', frontier_figures.FIGURES)
+@pytest.mark.parametrize('name', figures.FIGURES)
 def test_a_figure_shows_what_the_runs_are(name):
     """Made anew, from the kept runs; what a file shows is in it."""
-    points = frontier_figures.read(RUNS)[name]
-    assert frontier_figures.data_of(FOLDER / name) == points
-    made = frontier_figures.draw(name, points)
+    points = figures.read(RUNS)[name]
+    assert figures.data_of(FOLDER / name) == points
+    made = figures.draw(name, points)
     with Image.open(io.BytesIO(made)) as image, Image.open(FOLDER / name) as kept:
         assert image.size == kept.size
         assert json.loads(image.text['Data']) == points
@@ -281,7 +277,7 @@ def test_figures_have_all_runs_whose_test_set_chose_nothing(rows, tmp_path):
     edit(unsound / 'config.json', data__validation_split='test')
     sound = tmp_path / 'reproduction' / 'keras_cnns-arch1' / 'seed0'
     shutil.copytree(SEEDS / 'seed4', sound)
-    points = frontier_figures.read(tmp_path)['training_time.png']
+    points = figures.read(tmp_path)['training_time.png']
     ours = {p['name']: p for p in points if p['kind'] == 'here, on a CPU'}
     assert ours.keys() == {'tinyvgg', 'a', 'keras_cnns-arch1'}
     found = [figures_of(SEEDS / f'seed{seed}') for seed in (0, 2)]
@@ -296,15 +292,15 @@ def test_figures_have_all_runs_whose_test_set_chose_nothing(rows, tmp_path):
 
 def test_points_stand_where_their_data_say(monkeypatch):
     axes = []
-    draw_kind = frontier_figures._draw_kind
+    draw_kind = figures._draw_kind
 
     def watched(one, points, kind):
         axes.append(one)
         draw_kind(one, points, kind)
 
-    monkeypatch.setattr(frontier_figures, '_draw_kind', watched)
-    points = frontier_figures.read(RUNS)['parameters.png']
-    frontier_figures.draw('parameters.png', points)
+    monkeypatch.setattr(figures, '_draw_kind', watched)
+    points = figures.read(RUNS)['parameters.png']
+    figures.draw('parameters.png', points)
     drawn = [
         tuple(pair)
         for container in axes[0].containers
@@ -319,9 +315,9 @@ def test_points_stand_where_their_data_say(monkeypatch):
 def test_another_run_makes_figures_and_pages_stale(tmp_path):
     runs = tmp_path / 'runs'
     shutil.copytree(RUNS / 'tinyvgg', runs / 'tinyvgg')
-    before = frontier_figures.read(runs)
+    before = figures.read(runs)
     path = runs / 'tinyvgg' / 'seed0' / 'eval' / 'test' / 'metrics.json'
     edit(path, accuracy=0.5)
-    after = frontier_figures.read(runs)
+    after = figures.read(runs)
     assert all(after[name] != before[name] for name in before)
-    assert frontier_figures.data_of(tmp_path / 'absent.png') is None
+    assert figures.data_of(tmp_path / 'absent.png') is None

@@ -2,7 +2,7 @@
 
     python -m results.frontier --workdir=runs/frontier
 
-Rows of results/frontier_rows.py add a part each, or change one; see
+Rows of results/frontier/rows.py add a part each, or change one; see
 results/frontier.md.
 """
 

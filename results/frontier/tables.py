@@ -8,8 +8,8 @@ from typing import Any
 
 from fmnist_jax.reporting.text import MISSING, markdown_table, spread
 from fmnist_jax.reporting.units import duration
-from results.frontier_cells import count, missing, percents, row_named, values_of
-from results.frontier_rows import (
+from results.frontier.cells import count, missing, percents, row_named, values_of
+from results.frontier.rows import (
     ECE_ELSEWHERE,
     ECE_GOAL,
     FIVE_MINUTES,
@@ -18,7 +18,7 @@ from results.frontier_rows import (
     Goal,
     Row,
 )
-from results.frontier_runs import read_row, seconds
+from results.frontier.runs import read_row, seconds
 
 # What `benchmarks.time_to_accuracy` measured on a GPU, in results/runs.
 TIME_TO_ACCURACY = 'time_to_accuracy.json'

@@ -21,9 +21,9 @@ from PIL.PngImagePlugin import PngInfo
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.runs import Run
 from results import figures as reproduction
-from results.frontier_rows import ROWS
-from results.frontier_runs import read_row, seconds
-from results.frontier_tables import read_elsewhere
+from results.frontier.rows import ROWS
+from results.frontier.runs import read_row, seconds
+from results.frontier.tables import read_elsewhere
 from results.recipes import RECIPES
 
 # What is shown: the field of a point, and what the axis is called.

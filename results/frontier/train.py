@@ -1,6 +1,6 @@
 """Trains the rows of results/frontier.md: python -m results.frontier --workdir=FOLDER
 
-For each row of `results/frontier_rows.py`, or those named, trains its seeds in
+For each row of `results/frontier/rows.py`, or those named, trains its seeds in
 `FOLDER/ROW` and scores them as the row says, one process after another: the first seed
 of all rows, then the second; a run after those that it learns from. Small files are
 kept in `results/runs/frontier/ROW/seedN`; see `results/runner.py` for what is kept, and
@@ -25,8 +25,8 @@ from fmnist_jax.reporting.console import log, table
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.units import duration
 from results import keep, runner
-from results.frontier_rows import ACCELERATOR, ROWS, Row
-from results.frontier_runs import kept_folder, read_row, source
+from results.frontier.rows import ACCELERATOR, ROWS, Row
+from results.frontier.runs import kept_folder, read_row, source
 from results.runner import ROOT, Command, Failure, Job
 
 
@@ -289,7 +289,3 @@ def _copy(scored: Path, folder: Path, evaluation: str) -> None:
 def shown(path: Path) -> str:
     """A path as others can use it: from the root of the checkout, if it is in it."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-if __name__ == '__main__':
-    main()

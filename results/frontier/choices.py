@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fmnist_jax.reporting.text import MISSING, config_value, markdown_table
 from fmnist_jax.reporting.units import duration
-from results.frontier_cells import count, missing, percents, row_named, values_of
-from results.frontier_rows import ROWS, Row
-from results.frontier_runs import Kept, paired, read_row
+from results.frontier.cells import count, missing, percents, row_named, values_of
+from results.frontier.rows import ROWS, Row
+from results.frontier.runs import Kept, paired, read_row
 
 
 def choices_table(runs: Path) -> str:

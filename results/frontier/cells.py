@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fmnist_jax.reporting.text import spread
-from results.frontier_rows import ACCELERATOR, Row
-from results.frontier_runs import Kept, num_diverged, source
+from results.frontier.rows import ACCELERATOR, Row
+from results.frontier.runs import Kept, num_diverged, source
 
 
 def read(runs: Path, group: str) -> Path:

@@ -1,7 +1,7 @@
-"""What the kept runs of results/frontier_rows.py came to.
+"""What the kept runs of results/frontier/rows.py came to.
 
 A run of row ROW is kept in `results/runs/frontier/ROW/seedN`; see
-`results/frontier.py`.
+`results/frontier/train.py`.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from typing import Any
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.training.members import ENSEMBLE
-from results.frontier_rows import ROWS, Row
+from results.frontier.rows import ROWS, Row
 
 GROUP = 'frontier'
 

@@ -1,6 +1,6 @@
 """The rows of results/frontier.md: what is trained, scored and compared.
 
-The best found elsewhere, with sources, is in results/elsewhere.json.
+The best found elsewhere, with sources, is in results/frontier/elsewhere.json.
 """
 
 import dataclasses

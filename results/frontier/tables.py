@@ -194,7 +194,7 @@ def _five_minutes_cells(runs: Path) -> tuple[str, ...]:
 
 
 def elsewhere_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """What is in results/elsewhere.json, the best first."""
+    """What is in results/frontier/elsewhere.json, the best first."""
     header = ('model', 'test', 'parameters', 'epochs', 'evidence', 'source')
     rows = []
     for entry in sorted(found, key=lambda entry: -entry['accuracy']):

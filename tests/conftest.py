@@ -1,6 +1,7 @@
 """What the tests share: real Fashion-MNIST, eight virtual devices, small configs."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # The CPU, whatever else the machine has; also for the processes that tests start.
     os.environ['JAX_PLATFORMS'] = 'cpu'
     jax.config.update('jax_platforms', 'cpu')
+    # Tests interrupt their processes, which must not ignore that because this one was
+    # started in the background.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Before anything uses a device: eight of them, of which tests take what they need.
     parallel.configure_cpu_devices(8, batch_size=8)
 

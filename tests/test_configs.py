@@ -66,7 +66,7 @@ def distinct(names: list[str]) -> list[str]:
 
 # A step of theirs takes minutes together; smaller ones of their families run always.
 LARGE = [
-    'configs.frontier.speed',
+    *(f'configs.frontier.{x}' for x in ('five_minutes', 'resnet20', 'small', 'speed')),
     *(
         f'configs.frontier.wide_resnet:{x}'
         for x in ('wrn_16_4', 'wrn_28_10', 'wrn_40_4')

@@ -119,6 +119,7 @@ def test_full_at_a_checkpoint(
     assert_gone_on_with(workdir, flags, uninterrupted)
 
 
+@pytest.mark.slow
 def test_full_at_the_metrics_of_the_second_epoch(
     flags, uninterrupted, train_on_small_disk
 ):

@@ -92,7 +92,10 @@ def test_probabilities_are_those_of_evaluation(exported, evaluated, test_images)
 
 @pytest.mark.parametrize(
     ('model', 'precision'),
-    [('tests.nets:DropoutNet', 'float32'), ('tinyvgg', 'bfloat16')],
+    [
+        ('tests.nets:DropoutNet', 'float32'),
+        pytest.param('tinyvgg', 'bfloat16', marks=pytest.mark.slow),
+    ],
 )
 def test_so_are_those_of_models_with_batch_norm_and_of_other_precisions(
     tmp_path, data_dir, test_images, model, precision

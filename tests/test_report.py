@@ -359,6 +359,7 @@ def test_large_splits_show_some_images_and_say_so(tmp_path, open_page, dataset):
     assert (tmp_path / 'report.html').stat().st_size < 10e6
 
 
+@pytest.mark.slow
 def test_large_images_and_many_classes_stay_within_the_bounds(tmp_path, open_page):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3000, 100, 90, 3), np.uint8)

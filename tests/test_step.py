@@ -66,7 +66,7 @@ def augmented_config(small_config: ConfigDict) -> ConfigDict:
     return config
 
 
-@pytest.mark.parametrize('num_devices', [2, 8])
+@pytest.mark.parametrize('num_devices', [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_state_does_not_depend_on_the_number_of_devices(
     augmented_config, devices, num_devices
 ):

@@ -36,7 +36,9 @@ def uninterrupted(flags, tmp_path_factory) -> Path:
     return workdir
 
 
-@pytest.mark.parametrize('name', SIGNALS)
+@pytest.mark.parametrize(
+    'name', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_in_a_long_epoch_leaves_a_checkpoint(
     name, flags, uninterrupted, tmp_path
 ):
@@ -91,7 +93,13 @@ def test_a_second_signal_does_not_wait_and_loses_nothing(
     assert_same_run(workdir, uninterrupted)
 
 
-@pytest.mark.parametrize('mapping', ['sequence', 'devices', 'vmap'])
+@pytest.mark.parametrize(
+    'mapping',
+    [
+        'vmap',
+        *(pytest.param(x, marks=pytest.mark.slow) for x in ('sequence', 'devices')),
+    ],
+)
 def test_a_sweep_goes_on_from_where_its_runs_stood(mapping, flags, tmp_path):
     workdir, whole = tmp_path / 'grid', tmp_path / 'whole'
     arguments = (

@@ -176,6 +176,7 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on(data_dir, tmp_path):
     flags = [
         '--config=configs/default.py',

@@ -53,6 +53,7 @@ def metrics(folder: epath.Path) -> list[dict]:
     return [{k: v for k, v in x.items() if k not in TIMES} for x in lines]
 
 
+@pytest.mark.slow
 def test_a_run_in_a_bucket_is_resumed_and_evaluated(
     store, small_config, tmp_path, monkeypatch
 ):

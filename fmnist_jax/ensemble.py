@@ -44,7 +44,7 @@ flags.mark_flags_as_required(['workdir', 'members'])
 def main() -> None:
     """Evaluates as the flags say."""
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training.ensemble import evaluate_ensemble  # noqa: PLC0415
+    from fmnist_jax.training.evaluation.ensemble import evaluate_ensemble  # noqa: PLC0415
 
     evaluate_ensemble(
         _WORKDIR.value,

@@ -36,7 +36,7 @@ flags.mark_flag_as_required('workdir')
 def main() -> None:
     """Evaluates as the flags say."""
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training.evaluation import evaluate  # noqa: PLC0415
+    from fmnist_jax.training.evaluation.evaluate import evaluate  # noqa: PLC0415
 
     evaluate(
         _WORKDIR.value,

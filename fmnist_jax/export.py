@@ -18,7 +18,7 @@ flags.mark_flags_as_required(['workdir', 'output'])
 def main() -> None:
     """Exports as the flags say."""
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training.export import export  # noqa: PLC0415
+    from fmnist_jax.training.exporting.export import export  # noqa: PLC0415
 
     export(_WORKDIR.value, _OUTPUT.value, _CHECKPOINT.value)
 

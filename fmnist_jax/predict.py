@@ -31,7 +31,7 @@ _FIGURE = flags.DEFINE_string(
 def main(arguments: list[str]) -> None:
     """Classifies as the flags say."""
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training.prediction import predict  # noqa: PLC0415
+    from fmnist_jax.training.evaluation.prediction import predict  # noqa: PLC0415
 
     predict(
         arguments,

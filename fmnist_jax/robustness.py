@@ -24,7 +24,7 @@ flags.mark_flag_as_required('workdir')
 def main() -> None:
     """Measures as the flags say."""
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training.robustness import measure_robustness  # noqa: PLC0415
+    from fmnist_jax.training.evaluation.robustness import measure_robustness  # noqa: PLC0415
 
     measure_robustness(
         _WORKDIR.value,

@@ -28,7 +28,7 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import DivergenceError, UserError, unknown_name
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.units import duration
-from fmnist_jax.training.members import ENSEMBLE
+from fmnist_jax.training.evaluation.members import ENSEMBLE
 from fmnist_jax.training.provenance import git_commit
 from results import keep
 

@@ -14,7 +14,7 @@ from etils import epath
 
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import trained
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.evaluation.evaluate import evaluate
 from tests import idx_files
 from tests.conftest import ROOT, run_script
 from tests.test_bad_input import assert_fails

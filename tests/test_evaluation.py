@@ -17,8 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from configs import default
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
-from fmnist_jax.training import evaluation
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.parallel import jit_once
 from fmnist_jax.training.state import TrainState
 from fmnist_jax.training.train import train_and_evaluate

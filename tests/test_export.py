@@ -26,11 +26,12 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
-from fmnist_jax.training import sealed
-from fmnist_jax.training.checkpoint import Checkpoints, Record
-from fmnist_jax.training.evaluation import evaluate
-from fmnist_jax.training.export import export
-from fmnist_jax.training.exported import ExportedModel, load
+from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.evaluation.evaluate import evaluate
+from fmnist_jax.training.exporting import sealed
+from fmnist_jax.training.exporting.export import export
+from fmnist_jax.training.exporting.exported import ExportedModel, load
+from fmnist_jax.training.record import Record
 from fmnist_jax.training.state import EpochSums, TrainState
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT, make_small_config, run_script

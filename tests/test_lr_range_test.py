@@ -18,8 +18,8 @@ from fmnist_jax.reporting.figures.range_test import range_test_figure
 from fmnist_jax.reporting.range_test.measurements import Measurements
 from fmnist_jax.reporting.range_test.reading import READINGS, suggest
 from fmnist_jax.training.program import Program
-from fmnist_jax.training.range_test import run_range_test
-from fmnist_jax.training.rise import Rise
+from fmnist_jax.training.rate_range.range_test import run_range_test
+from fmnist_jax.training.rate_range.rise import Rise
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import make_small_config, run_script
 from tests.test_bad_input import assert_fails

@@ -19,7 +19,7 @@ from configs import default
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.data.builder import VERSION
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
 from tests import idx_files
 

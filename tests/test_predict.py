@@ -19,9 +19,9 @@ from fmnist_jax.reporting.figures.predictions import MAX_IMAGES, predictions_fig
 from fmnist_jax.reporting.metrics import top_classes
 from fmnist_jax.reporting.predictions import Prediction, to_json, to_table
 from fmnist_jax.training import trained
-from fmnist_jax.training.evaluation import evaluate
-from fmnist_jax.training.export import export
-from fmnist_jax.training.prediction import classify, predict
+from fmnist_jax.training.evaluation.evaluate import evaluate
+from fmnist_jax.training.evaluation.prediction import classify, predict
+from fmnist_jax.training.exporting.export import export
 from tests.conftest import run_script
 from tests.test_bad_input import assert_fails
 

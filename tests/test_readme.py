@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from fmnist_jax.models import MODELS
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT
 from tests.reference_models import PARAMETERS

@@ -17,7 +17,7 @@ from fmnist_jax.reporting import metrics as metrics_lib
 from fmnist_jax.reporting.figures.confusion import color_scale, ink_on
 from fmnist_jax.reporting.gallery import Scored
 from fmnist_jax.reporting.report import Origin, write_report
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.evaluation.evaluate import evaluate
 
 NAMES = tuple('ABCDEFGHIJ')
 PROVENANCE = {

@@ -211,7 +211,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 from configs import default
 from fmnist_jax.data import load_dataset
-from fmnist_jax.training.prediction import predict
+from fmnist_jax.training.evaluation.prediction import predict
 load_dataset(default.get_config().data)
 predict([sys.argv[2]], sys.argv[1])
 import pickle

@@ -16,11 +16,11 @@ from sklearn.metrics import accuracy_score, log_loss
 from fmnist_jax.data.corruptions import CORRUPTIONS, corrupt
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
-from fmnist_jax.training import evaluation, trained
-from fmnist_jax.training.ensemble import evaluate_ensemble
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training import trained
+from fmnist_jax.training.evaluation.ensemble import evaluate_ensemble
+from fmnist_jax.training.evaluation.evaluate import evaluate
+from fmnist_jax.training.evaluation.robustness import measure_robustness
 from fmnist_jax.training.parallel import jit_once
-from fmnist_jax.training.robustness import measure_robustness
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import make_small_config, run_script
 from tests.test_bad_input import assert_fails

@@ -10,9 +10,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import evaluation, trained
 from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training import trained
 from fmnist_jax.training.ahead_of_time.programs import compile_training, with_devices
+from fmnist_jax.training.evaluation import evaluate as evaluate_lib
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.teachers import load_teachers
 from fmnist_jax.training.train import train_and_evaluate
@@ -209,7 +210,7 @@ def assert_damage_is_told(config: ConfigDict, folder: Path) -> None:
         with pytest.raises(UserError, match=r'provenance\.json is damaged'):
             train_and_evaluate(config, folder)
     with pytest.raises(UserError, match=r'provenance\.json is damaged'):
-        evaluation.evaluate(folder)
+        evaluate_lib.evaluate(folder)
 
 
 def test_scoring_a_student_on_what_its_teacher_learned_from_is_told(
@@ -223,7 +224,7 @@ def test_scoring_a_student_on_what_its_teacher_learned_from_is_told(
     train_and_evaluate(config, tmp_path / 'teacher')
     student_config.distillation.teachers = (str(tmp_path / 'teacher'),)
     train_and_evaluate(student_config, tmp_path / 'student')
-    metrics = evaluation.evaluate(tmp_path / 'student')
+    metrics = evaluate_lib.evaluate(tmp_path / 'student')
     assert metrics['selection']['shared_with_train'] == 500
 
 

@@ -23,7 +23,7 @@ from fmnist_jax.reporting.figures.confusion import confusion_matrix_figure
 from fmnist_jax.reporting.tensorboard import EventFile
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.checkpoint import Checkpoints
-from fmnist_jax.training.evaluation import evaluate
+from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
 from tests import event_files
 from tests.conftest import ROOT

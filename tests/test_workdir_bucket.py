@@ -11,8 +11,9 @@ from etils import epath
 
 from fmnist_jax import workdir
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import evaluation, recorder
+from fmnist_jax.training import recorder
 from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.evaluation import evaluate as evaluate_lib
 from fmnist_jax.training.train import train_and_evaluate
 from tests import fake_gcs
 from tests.conftest import ROOT
@@ -89,7 +90,7 @@ def test_a_run_in_a_bucket_is_resumed_and_evaluated(
         for name, array in arrays.items():
             assert np.array_equal(params[layer][name], array)
 
-    evaluation.evaluate(bucket, 'validation', 'last')
+    evaluate_lib.evaluate(bucket, 'validation', 'last')
     measured = workdir.read_json(folder / 'eval' / 'validation' / 'metrics.json')
     assert measured['accuracy'] == metrics(folder)[-1]['accuracy']
     names = {name for _, name in store.objects}

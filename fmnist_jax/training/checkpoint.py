@@ -12,11 +12,10 @@ Of several processes that train together, the first alone writes any of this.
 import contextlib
 import dataclasses
 import errno
-import hashlib
 import os
 import re
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,9 +26,9 @@ from jaxtyping import PyTree
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError, one_line
-from fmnist_jax.reporting import learning
+from fmnist_jax.training import manifest
+from fmnist_jax.training.record import Record
 
-_MANIFEST = 'manifest.sha256'
 # The parts of a train state that a model is called with.
 _VARIABLES = ('params', 'batch_stats')
 # What Orbax writes into before it renames it to the step.
@@ -41,38 +40,6 @@ _SPACE_BESIDE = 2**18
 # Orbax's own threads signal each other by names that all of a process share: with two
 # operations at once, one waits for what another has done, or writes too early.
 _ORBAX_LOCK = threading.Lock()
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """What a checkpoint holds besides the train state.
-
-    Attributes:
-      metrics: the lines of `metrics.jsonl` so far.
-      epoch_seconds: time spent training in the epoch that is under way.
-    """
-
-    metrics: Sequence[dict[str, Any]] = ()
-    epoch_seconds: float = 0.0
-
-    def after(self, seconds: float) -> 'Record':
-        """With so many more seconds of training in the epoch that is under way."""
-        return Record(self.metrics, self.epoch_seconds + seconds)
-
-    def with_epoch(self, *lines: dict[str, Any]) -> 'Record':
-        """With the metrics of an epoch that has ended; the next is under way."""
-        return Record((*self.metrics, *lines))
-
-    def best_step(self, among: Collection[int] | None = None) -> int | None:
-        """The step of highest validation accuracy, the earliest on ties.
-
-        Args:
-          among: steps to choose from; None for all.
-        """
-        lines = [x for x in self.metrics if among is None or x['step'] in among]
-        if not learning.of_split(lines, 'validation'):
-            return None
-        return learning.best(lines)['step']
 
 
 class Checkpoints:
@@ -136,14 +103,14 @@ class Checkpoints:
         for old in self.steps():
             if old not in keep:
                 # Without its manifest, a folder that is half removed is no checkpoint.
-                (self.folder / str(old) / _MANIFEST).unlink(missing_ok=True)
+                (self.folder / str(old) / manifest.NAME).unlink(missing_ok=True)
                 (self.folder / str(old)).rmtree()
 
     def _write(self, path: epath.Path, contents: ocp.args.Composite) -> None:
         try:
             with _ORBAX_LOCK:
                 self._orbax.save(path, contents)
-            workdir_lib.write_bytes(path / _MANIFEST, _manifest(path))
+            manifest.write(path)
         # Of a disk that is full, Orbax and TensorStore tell in several ways.
         except (UserError, OSError, ValueError, RuntimeError) as error:
             self._remove_unfinished(path)
@@ -163,11 +130,7 @@ class Checkpoints:
 
     def is_whole(self, step: int) -> bool:
         """Whether every byte of a checkpoint is as it was written."""
-        path = self.folder / str(step)
-        try:
-            return (path / _MANIFEST).read_bytes() == _manifest(path)
-        except OSError:
-            return False
+        return manifest.matches(self.folder / str(step))
 
     def clean_up(self) -> None:
         """Removes checkpoints that are not whole, so that they do not count as kept.
@@ -199,7 +162,7 @@ class Checkpoints:
         for step in reversed(self.steps()):
             if self.is_whole(step):
                 return step
-            if (self.folder / str(step) / _MANIFEST).exists():
+            if (self.folder / str(step) / manifest.NAME).exists():
                 damaged = True
                 problem = 'is damaged (its files do not match its manifest)'
             else:
@@ -362,20 +325,3 @@ def _by_name(tree: PyTree) -> dict[str, Any]:
 
 def _name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator='.')
-
-
-def _manifest(folder: epath.Path) -> bytes:
-    """The checksums of all the files below `folder` but the manifest itself."""
-    lines = []
-    for path in _files(folder):
-        name = path.relative_to(folder).as_posix()
-        if name != _MANIFEST:
-            lines.append(f'{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n')
-    return ''.join(sorted(lines, key=lambda line: line[66:])).encode()
-
-
-def _files(folder: epath.Path) -> list[epath.Path]:
-    found = []
-    for path in folder.iterdir():
-        found += _files(path) if path.is_dir() else [path]
-    return found

@@ -10,9 +10,9 @@ import numpy as np
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.errors import DivergenceError
 from fmnist_jax.reporting.metrics import confusion_matrix, loss_and_accuracy
-from fmnist_jax.training.checkpoint import Record
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.program import Program
+from fmnist_jax.training.record import Record
 from fmnist_jax.training.run_files import RunFiles
 from fmnist_jax.training.state import TrainState
 

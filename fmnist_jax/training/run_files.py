@@ -10,8 +10,9 @@ from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.checkpoint import Checkpoints, Record
+from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.record import Record
 from fmnist_jax.training.state import TrainState
 
 if TYPE_CHECKING:

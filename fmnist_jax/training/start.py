@@ -11,8 +11,9 @@ from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import hosts, provenance
-from fmnist_jax.training.checkpoint import Checkpoints, Record
+from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import Experiment
+from fmnist_jax.training.record import Record
 from fmnist_jax.training.schedules import OPEN_ENDED
 from fmnist_jax.training.selection import INIT_FROM, TEACHERS, describe_origin
 from fmnist_jax.training.state import TrainState, num_parameters

@@ -22,12 +22,12 @@ from fmnist_jax.reporting.console import log as console_log
 from fmnist_jax.stopping import StopSignals
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import hosts, provenance
-from fmnist_jax.training.checkpoint import Record
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
 from fmnist_jax.training.profiling import Profiler
 from fmnist_jax.training.program import Program
+from fmnist_jax.training.record import Record
 from fmnist_jax.training.recorder import Recorder
 from fmnist_jax.training.run import Run
 from fmnist_jax.training.selection import selects_on_test

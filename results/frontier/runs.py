@@ -12,7 +12,7 @@ from typing import Any
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.reporting.runs import Run
-from fmnist_jax.training.members import ENSEMBLE
+from fmnist_jax.training.evaluation.members import ENSEMBLE
 from results.frontier.rows import ROWS, Row
 
 GROUP = 'frontier'

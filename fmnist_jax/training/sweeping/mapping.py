@@ -18,9 +18,9 @@ from ml_collections import ConfigDict
 from fmnist_jax.stopping import Stopped
 from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.jobs import Job, Listener, train_jobs
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.program import Program, time_calls
+from fmnist_jax.training.sweeping.jobs import Job, Listener, train_jobs
 
 # Runs of one program on a CPU, whose memory must hold what all of them compute.
 _MOST_MAPPED_CPU = 8

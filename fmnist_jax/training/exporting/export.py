@@ -22,7 +22,8 @@ from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError, explain
 from fmnist_jax.reporting.console import log
-from fmnist_jax.training import parallel, sealed, trained
+from fmnist_jax.training import parallel, trained
+from fmnist_jax.training.exporting import sealed
 from fmnist_jax.training.inference import log_probabilities
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')

@@ -19,7 +19,7 @@ from fmnist_jax.reporting.metrics import (
     expected_calibration_error,
     loss_and_accuracy,
 )
-from fmnist_jax.training.opened import OpenedRun
+from fmnist_jax.training.evaluation.opened import OpenedRun
 from fmnist_jax.training.trained import TrainedModel
 
 

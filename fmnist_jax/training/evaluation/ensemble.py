@@ -8,16 +8,17 @@ from etils import epath
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import views as views_lib
 from fmnist_jax.reporting.origin import EnsembleOrigin
-from fmnist_jax.training import provenance, scoring
-from fmnist_jax.training.evaluation import origin_of, write_results
-from fmnist_jax.training.members import (
+from fmnist_jax.training import provenance
+from fmnist_jax.training.evaluation import scoring
+from fmnist_jax.training.evaluation.evaluate import origin_of, write_results
+from fmnist_jax.training.evaluation.members import (
     ENSEMBLE,
     check_alike,
     check_folder,
     check_names,
     joint_selection,
 )
-from fmnist_jax.training.opened import OpenedRun, open_runs
+from fmnist_jax.training.evaluation.opened import OpenedRun, open_runs
 from fmnist_jax.training.state import num_parameters
 from fmnist_jax.training.trained import TrainedModel
 

@@ -24,8 +24,8 @@ from fmnist_jax.training import provenance
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.rise import Rise
-from fmnist_jax.training.rising import measure
+from fmnist_jax.training.rate_range.rise import Rise
+from fmnist_jax.training.rate_range.rising import measure
 from fmnist_jax.training.start import Start, find_start
 from fmnist_jax.training.state import num_parameters
 

@@ -14,8 +14,8 @@ from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.figures.robustness import robustness_figure
 from fmnist_jax.reporting.metrics import loss_and_accuracy
 from fmnist_jax.reporting.units import percent
-from fmnist_jax.training.opened import OpenedRun, open_runs
-from fmnist_jax.training.scoring import Question
+from fmnist_jax.training.evaluation.opened import OpenedRun, open_runs
+from fmnist_jax.training.evaluation.scoring import Question
 from fmnist_jax.training.state import num_parameters
 from fmnist_jax.training.trained import TrainedModel
 

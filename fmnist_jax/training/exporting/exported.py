@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, UInt8
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data.batches import padded_order
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import sealed
+from fmnist_jax.training.exporting import sealed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,14 +25,14 @@ from fmnist_jax.reporting.sweep.outcomes import Outcome
 from fmnist_jax.stopping import StopSignals
 from fmnist_jax.training import checks, hyperparameters, parallel, provenance
 from fmnist_jax.training import experiment as experiment_lib
-from fmnist_jax.training.choose_mapping import choose_mapping
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.jobs import Job
-from fmnist_jax.training.mapping import MAPPINGS
 from fmnist_jax.training.selection import selects_on_test
 from fmnist_jax.training.start import check_config
-from fmnist_jax.training.sweep_status import Standing, SweepStatus
+from fmnist_jax.training.sweeping.choose_mapping import choose_mapping
+from fmnist_jax.training.sweeping.jobs import Job
+from fmnist_jax.training.sweeping.mapping import MAPPINGS
+from fmnist_jax.training.sweeping.status import Standing, SweepStatus
 from fmnist_jax.training.transfer import find_origin
 
 

@@ -146,7 +146,7 @@ def _load(
         if checkpoint is not None:
             raise UserError('--checkpoint goes with --workdir, not with --model')
         # Neither takes the time to import what the other needs.
-        from fmnist_jax.training import exported as exported_lib  # noqa: PLC0415
+        from fmnist_jax.training.exporting import exported as exported_lib  # noqa: PLC0415
 
         return exported_lib.load(exported)
     from fmnist_jax.training import trained  # noqa: PLC0415

@@ -10,7 +10,7 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import provenance
-from fmnist_jax.training.opened import OpenedRun
+from fmnist_jax.training.evaluation.opened import OpenedRun
 
 ENSEMBLE = 'ensemble.json'
 _ADVICE = 'choose another --workdir'

@@ -1,0 +1,1 @@
+"""Trained runs scored: one, an ensemble, on corrupted images, on image files."""

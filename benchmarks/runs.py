@@ -43,11 +43,11 @@ CONFIG = 'configs/tinyvgg.py'
 _PREDICT = """
 import time
 from configs import tinyvgg
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.configure import configure_jax
 config = tinyvgg.get_config()
 configure_jax(config)
-experiment = experiment_lib.build(config, log=lambda message: None)
+experiment = build_experiment(config, log=lambda message: None)
 state = experiment.create_state()
 examples = experiment.place(*experiment.dataset.split('train'))
 predict = experiment.make_predict()

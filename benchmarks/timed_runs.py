@@ -15,8 +15,8 @@ from fmnist_jax.errors import DivergenceError, UserError
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.metrics import loss_and_accuracy
 from fmnist_jax.reporting.text import spread
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
+from fmnist_jax.training.build import build_experiment, with_numbers_of
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.program import Program
@@ -51,11 +51,11 @@ def measure(
         raise UserError(
             'init_from must be None: what went before would not be timed; leave it out'
         )
-    experiments = [experiment_lib.build(config, log=log)]
+    experiments = [build_experiment(config, log=log)]
     for number in range(1, num_runs):
         another = ConfigDict(config)
         another.seed = config.seed + number
-        experiments.append(experiment_lib.with_numbers_of(experiments[0], another))
+        experiments.append(with_numbers_of(experiments[0], another))
     first = experiments[0]
     log(f'devices: {first.group.describe()}, JAX {jax.__version__}')
     program = Program(first)

@@ -17,8 +17,8 @@ from configs import tinyvgg
 from fmnist_jax.data.augmentation import OPERATIONS, make_augmentation
 from fmnist_jax.errors import unknown_name
 from fmnist_jax.reporting.console import log, table
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.state import EpochSums
@@ -152,7 +152,7 @@ def _measure_one(
     config = tinyvgg.get_config()
     config.batch_size = batch_size
     configure_jax(config)
-    experiment = experiment_lib.build(config, log=log)
+    experiment = build_experiment(config, log=log)
     split = experiment.dataset.split(config.data.train_split)
     shared = experiment.place(*split), experiment.epoch_order(0)
     trainings = {}

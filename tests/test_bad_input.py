@@ -16,7 +16,7 @@ from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import experiment
+from fmnist_jax.training.build import build_experiment
 from tests import idx_files
 from tests.conftest import ROOT, run_script
 
@@ -440,7 +440,7 @@ def test_name_that_is_unknown_gets_the_nearest(
 ):
     value, expected = NAMES[field]
     with pytest.raises(UserError) as caught:
-        experiment.build(changed(small_config, field, value))
+        build_experiment(changed(small_config, field, value))
     message = str(caught.value)
     assert expected in message
     assert '\n' not in message
@@ -459,7 +459,7 @@ def test_name_that_is_unknown_gets_the_nearest(
 def test_model_of_one_s_own_that_cannot_be_used_is_named(small_config, name, problem):
     small_config.model.name = name
     with pytest.raises(UserError, match=re.escape(problem)) as caught:
-        experiment.build(small_config)
+        build_experiment(small_config)
     assert repr(name) in str(caught.value)
 
 
@@ -469,7 +469,7 @@ def test_folder_of_data_with_differing_counts_is_named(small_config, tmp_path):
     folder = idx_files.write_folder(tmp_path / 'idx', arrays)
     small_config.data.update(name='mine', idx_dir=str(folder))
     with pytest.raises(UserError, match='100 test images but 50 test labels') as caught:
-        experiment.build(small_config)
+        build_experiment(small_config)
     assert str(folder) in str(caught.value)
 
 
@@ -479,7 +479,7 @@ def test_split_beyond_the_data_of_one_s_own_is_named(small_config, tmp_path):
         name='mine', idx_dir=str(folder), data_dir=str(tmp_path / 'data')
     )
     with pytest.raises(UserError, match=r"split 'train\[:640\]' of mine"):
-        experiment.build(small_config)
+        build_experiment(small_config)
 
 
 @pytest.mark.parametrize(
@@ -502,7 +502,7 @@ def test_split_that_does_not_fit_data_of_one_s_own_says_what_would(
     )
     config.data[field] = split
     with pytest.raises(UserError) as caught:
-        experiment.build(config)
+        build_experiment(config)
     message = str(caught.value)
     assert f'split {split!r} of mine' in message
     assert problem in message

@@ -22,6 +22,7 @@ from fmnist_jax.training.ahead_of_time import topology as topology_lib
 from fmnist_jax.training.ahead_of_time.chips import CHIPS
 from fmnist_jax.training.ahead_of_time.roofline import roofline
 from fmnist_jax.training.ahead_of_time.topology import Topology
+from fmnist_jax.training.build import build_experiment
 from tests.conftest import run_script
 from tests.test_bad_input import assert_fails
 
@@ -352,9 +353,7 @@ def test_arguments_are_as_large_as_the_compiler_says(small_config, devices):
     """Tiles and padding, as read from the text, against the compiler's own sum."""
     small_config.model.name = 'linear'
     slice_ = Topology.parse('v5e:2x4')
-    on_tpu = programs.with_devices(
-        ahead.experiment.build(small_config), slice_.devices()
-    )
+    on_tpu = programs.with_devices(build_experiment(small_config), slice_.devices())
     made = programs.compile_training(on_tpu)
     as_text = made.program.as_text()
     entry = hlo.parse(as_text)

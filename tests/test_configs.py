@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from configs import default
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from tests.conftest import ROOT, run_script
 from tests.idx_files import write_first
 
@@ -152,7 +152,7 @@ def test_a_config_trains_for_a_step_and_predicts(
     # A run of a single step has none.
     config.optimizer.warmup = '0 steps'
     config.eval_batch_size = 40
-    experiment = experiment_lib.build(config, log=lambda message: None)
+    experiment = build_experiment(config, log=lambda message: None)
     assert experiment.total_steps == 1
     data = config.data
     examples = experiment.place(*experiment.dataset.split(data.train_split))

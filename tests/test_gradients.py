@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.parallel import DeviceGroup
 from tests.test_step import assert_states_agree, train
 
@@ -26,7 +26,7 @@ def linear_config(small_config: ConfigDict) -> ConfigDict:
 
 def start_of(config: ConfigDict, devices: list[jax.Device]):
     """The weights of softmax regression at the start, and each batch's examples."""
-    experiment = experiment_lib.build(config, DeviceGroup(devices))
+    experiment = build_experiment(config, DeviceGroup(devices))
     layer = jax.device_get(experiment.create_state().params)['Dense_0']
     order = np.asarray(experiment.epoch_order(0))
     images, labels = experiment.dataset.split(config.data.train_split)
@@ -107,7 +107,7 @@ def test_each_part_is_normalised_by_itself(small_config, devices):
         config.gradient_accumulation = 2
         together, _ = train(config, devices[:1], 1)
         start = jax.device_get(
-            experiment_lib.build(config, DeviceGroup(devices[:1])).create_state()
+            build_experiment(config, DeviceGroup(devices[:1])).create_state()
         )
         # Steps that change no weight show each half's gradient by its norm alone; at a
         # tiny rate, by the weights.
@@ -146,7 +146,7 @@ def test_parts_in_a_loop_equal_parts_in_a_row(small_config, devices):
     states = []
     with jax.enable_x64(True):
         for in_loop in (True, False):
-            experiment = experiment_lib.build(small_config, DeviceGroup(devices[:1]))
+            experiment = build_experiment(small_config, DeviceGroup(devices[:1]))
             functions = dataclasses.replace(experiment.functions, in_loop=in_loop)
             call = dataclasses.replace(experiment, functions=functions).train_call(1)
             examples = experiment.place(*experiment.dataset.split('train[:640]'))
@@ -167,7 +167,7 @@ def test_the_average_of_the_weights_is_that_of_numpy(small_config, devices):
     config.precision = 'float64'
     config.ema_decay = 0.3
     with jax.enable_x64(True):
-        experiment = experiment_lib.build(config, DeviceGroup(devices[:1]))
+        experiment = build_experiment(config, DeviceGroup(devices[:1]))
         examples = experiment.place(*experiment.dataset.split('train[:640]'))
         inputs = (
             experiment.hyperparameters,

@@ -10,7 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fmnist_jax.models.layers import Dropout, flatten
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.state import TrainState
 from fmnist_jax.training.step import make_train_call
@@ -21,7 +21,7 @@ def train(
 ) -> tuple[TrainState, list[float]]:
     """Trains on these devices; the state (as NumPy) and the loss of each step."""
     config.steps_per_call = config.steps_per_call or 1
-    experiment = experiment_lib.build(config, DeviceGroup(devices))
+    experiment = build_experiment(config, DeviceGroup(devices))
     state = experiment.create_state()
     examples = experiment.place(*experiment.dataset.split(config.data.train_split))
     inputs = experiment.inputs(examples)
@@ -103,7 +103,7 @@ def test_a_loop_on_the_device_equals_steps_in_a_row(small_config, devices):
     """Whether a program holds a loop or copies changes nothing."""
     small_config.precision = 'float64'
     with jax.enable_x64(True):
-        experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
+        experiment = build_experiment(small_config, DeviceGroup(devices[:2]))
         examples = experiment.place(*experiment.dataset.split('train[:640]'))
         first = experiment.group.replicate(np.int32(0))
         inputs = (
@@ -131,7 +131,7 @@ def test_linear_model_follows_numpy(small_config, dataset, devices, smoothing):
     config.data.mean, config.data.std = 0.286, 0.353
     config.optimizer.learning_rate = 0.05
     with jax.enable_x64(True):
-        experiment = experiment_lib.build(config, DeviceGroup(devices[:2]))
+        experiment = build_experiment(config, DeviceGroup(devices[:2]))
         initial = jax.device_get(experiment.create_state().params)['Dense_0']
         order = np.asarray(experiment.epoch_order(0))
         state, losses = train(config, devices[:2], 10)
@@ -214,7 +214,7 @@ class RatedModel(nn.Module):
 
 def test_a_dropout_rate_is_an_input_of_the_step(small_config, dataset, devices):
     small_config.model.name = f'{__name__}:RatedModel'
-    experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
+    experiment = build_experiment(small_config, DeviceGroup(devices[:2]))
     call = experiment.train_call(1)
     losses = []
     for rate in (0.5, 0.0):
@@ -240,7 +240,7 @@ def test_a_dropout_rate_is_an_input_of_the_step(small_config, dataset, devices):
 def test_the_state_is_one_where_devices_normalise_alone(small_config, devices):
     """Each device has its own statistics; the state holds their mean, on all."""
     small_config.model.name = 'tests.nets:LonelyNet'
-    experiment = experiment_lib.build(small_config, DeviceGroup(devices[:2]))
+    experiment = build_experiment(small_config, DeviceGroup(devices[:2]))
     order = experiment.epoch_order(0)
     images, labels = experiment.dataset.split('train[:640]')
     state, _ = experiment.train_call(1)(

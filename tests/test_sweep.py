@@ -17,9 +17,10 @@ from ml_collections import ConfigDict
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import DivergenceError, UserError
 from fmnist_jax.reporting.runs import Run
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import hyperparameters
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.configure import configure_jax
+from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.program import Program
 from fmnist_jax.training.sweeping.choose_mapping import choose_mapping
@@ -322,9 +323,9 @@ def test_a_sweep_that_selects_on_test_says_so(config, tmp_path, capsys):
     assert 'the test set chooses' in capsys.readouterr().out
 
 
-def trial_experiment(config: ConfigDict) -> experiment_lib.Experiment:
+def trial_experiment(config: ConfigDict) -> Experiment:
     configure_jax(config)
-    return experiment_lib.build(config, log=lambda message: None)
+    return build_experiment(config, log=lambda message: None)
 
 
 OTHER_NUMBERS = {

@@ -10,9 +10,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import trained
 from fmnist_jax.training.ahead_of_time.programs import compile_training, with_devices
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.evaluation import evaluate as evaluate_lib
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.teachers import load_teachers
@@ -94,7 +94,7 @@ def test_teachers_see_the_students_own_images(small_config, devices, teachers):
     config.init_from = str(teachers[0])
     config.distillation.teachers = (str(teachers[0]),)
     config.distillation.weight = 1.0
-    experiment = experiment_lib.build(config, DeviceGroup(devices[:2]))
+    experiment = build_experiment(config, DeviceGroup(devices[:2]))
     state, _ = start_from(
         experiment.create_state(), config.init_from, lambda message: None
     )
@@ -143,17 +143,17 @@ def test_a_teachers_convolutions_are_in_no_loop_either(
 ):
     """XLA's own, for which there are no kernels in bfloat16."""
     config = student_config
-    assert experiment_lib.build(config, log=lambda message: None).functions.in_loop
+    assert build_experiment(config, log=lambda message: None).functions.in_loop
     folder = altered(finished_run, tmp_path / 'teacher', precision='bfloat16')
     config.distillation.teachers = (folder,)
-    experiment = experiment_lib.build(config, log=lambda message: None)
+    experiment = build_experiment(config, log=lambda message: None)
     assert not experiment.functions.in_loop
 
 
 def test_a_step_with_teachers_is_compiled_ahead_of_time(student_config, devices):
-    experiment = experiment_lib.build(student_config, log=lambda message: None)
+    experiment = build_experiment(student_config, log=lambda message: None)
     student_config.distillation.teachers = ()
-    alone = experiment_lib.build(student_config, log=lambda message: None)
+    alone = build_experiment(student_config, log=lambda message: None)
     sizes = [
         compile_training(with_devices(one, devices[:2]))
         .program.memory_analysis()

@@ -21,7 +21,7 @@ from fmnist_jax.errors import DivergenceError
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.figures.confusion import confusion_matrix_figure
 from fmnist_jax.reporting.tensorboard import EventFile
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
@@ -203,7 +203,7 @@ def test_learning_rate_and_gradient_norm_follow_numpy(
     config.optimizer.schedule = 'cosine'
     config.optimizer.clip_norm = 0.3
     config.optimizer.weight_decay = 0.1
-    experiment = experiment_lib.build(config, log=lambda message: None)
+    experiment = build_experiment(config, log=lambda message: None)
     initial = jax.device_get(experiment.create_state().params)['Dense_0']
     kernel, bias = (np.float64(initial[name]) for name in ('kernel', 'bias'))
     images, labels = dataset.split('train[:640]')

@@ -11,7 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
@@ -92,7 +92,7 @@ def test_layers_that_do_not_fit_are_named_and_stay_as_drawn(bn_cnn_run):
     config = config.copy_and_resolve_references()
     config.unlock()
     config.model.hidden = 60
-    experiment = experiment_lib.build(config, log=lambda message: None)
+    experiment = build_experiment(config, log=lambda message: None)
     drawn = experiment.create_state()
     log: list[str] = []
     state, _ = start_from(drawn, other, log.append)
@@ -161,4 +161,4 @@ def test_a_schedule_longer_or_shorter_than_it_can_be_is_refused(
 ):
     config.optimizer.update(fields)
     with pytest.raises(UserError, match=message):
-        experiment_lib.build(config, log=lambda message: None)
+        build_experiment(config, log=lambda message: None)

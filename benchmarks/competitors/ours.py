@@ -16,7 +16,7 @@ from benchmarks.workloads import Workload
 from configs import default
 from fmnist_jax.data.batches import Examples
 from fmnist_jax.models import create_model
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.state import EpochSums, TrainState
@@ -45,7 +45,7 @@ class Ours:
         self._folder = folder
         config = make_config(workload)
         configure_jax(config)
-        self._experiment = experiment_lib.build(config)
+        self._experiment = build_experiment(config)
         self._dataset = self._experiment.dataset
         self._train = self._dataset.split(config.data.train_split)
         self._examples: Examples = self._experiment.place(*self._train)

@@ -134,6 +134,11 @@ class DeviceGroup:
         part_size = batch_size // num_parts
         return cls(devices[: largest_divisor(part_size, len(devices))])
 
+    @property
+    def is_cpu(self) -> bool:
+        """Whether they are a CPU's."""
+        return self.devices[0].platform == 'cpu'
+
     def describe(self) -> str:
         """Says which devices are used, and how many are left idle."""
         first = self.devices[0]

@@ -90,7 +90,7 @@ def collect(
             'number': len(group),
             'platform': group.devices[0].platform,
             'kind': group.devices[0].device_kind,
-            'kernels': group.devices[0].platform == 'cpu' and library.are_available(),
+            'kernels': group.is_cpu and library.are_available(),
         },
         'model': {'num_parameters': num_parameters},
         'data': {

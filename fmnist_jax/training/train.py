@@ -20,8 +20,8 @@ from fmnist_jax.reporting.console import (
 )
 from fmnist_jax.reporting.console import log as console_log
 from fmnist_jax.stopping import StopSignals
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import hosts, provenance
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
@@ -71,7 +71,7 @@ def train_and_evaluate(
     hosts.check_same('a config', _deciding_fields(config))
     hosts.from_first(lambda: _check_folder(config, folder))
     started = time.perf_counter()
-    experiment = hosts.together(lambda: experiment_lib.build(config, log=log))
+    experiment = hosts.together(lambda: build_experiment(config, log=log))
     data_seconds = time.perf_counter() - started
     startup = {'imports': import_seconds, 'data': data_seconds}
     hosts.check_same('data', experiment.dataset.sha256)

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fmnist_jax import config as config_lib
 from fmnist_jax.data import load_dataset
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import checks, experiment, parallel
+from fmnist_jax.training import checks, parallel
 from fmnist_jax.training.ahead_of_time.measure import measure
 from fmnist_jax.training.ahead_of_time.programs import (
     DoesNotFitError,
@@ -23,7 +23,9 @@ from fmnist_jax.training.ahead_of_time.programs import (
 )
 from fmnist_jax.training.ahead_of_time.text import to_text
 from fmnist_jax.training.ahead_of_time.topology import Topology
+from fmnist_jax.training.build import build_experiment, steps_of
 from fmnist_jax.training.configure import configure_jax
+from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.state import num_parameters
 
 # Cores that the config's batch is shared by where nothing else is said: a host of v5e.
@@ -137,10 +139,10 @@ def make_report(
     return report, None
 
 
-def _build(config: ConfigDict, cores: int) -> experiment.Experiment:
+def _build(config: ConfigDict, cores: int) -> Experiment:
     log = functools.partial(print, file=sys.stderr)
     dataset = load_dataset(config.data, log)
-    if experiment.steps_of(config, dataset) == 0:
+    if steps_of(config, dataset) == 0:
         examples = dataset.num_examples(config.data.train_split)
         examples *= 1 + config.augmented_copies
         most = examples // cores
@@ -150,7 +152,7 @@ def _build(config: ConfigDict, cores: int) -> experiment.Experiment:
             f'more than the {examples:,} of data.train_split; {hint}'
         )
     group = parallel.DeviceGroup(jax.local_devices()[:1])
-    return experiment.build(config, group, log, dataset)
+    return build_experiment(config, group, log, dataset)
 
 
 def _libtpu_version() -> str | None:

@@ -15,9 +15,9 @@ from fmnist_jax.reporting.gallery import Scored
 from fmnist_jax.reporting.origin import EnsembleOrigin, Origin
 from fmnist_jax.reporting.report import write_report
 from fmnist_jax.training import provenance
+from fmnist_jax.training.build import steps_of
 from fmnist_jax.training.evaluation import scoring
 from fmnist_jax.training.evaluation.opened import OpenedRun, open_runs
-from fmnist_jax.training.experiment import steps_of
 from fmnist_jax.training.state import num_parameters
 
 

@@ -19,8 +19,8 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.range_test.measurements import Measurements
 from fmnist_jax.reporting.range_test.result import RESULT, write_result
-from fmnist_jax.training import experiment as experiment_lib
 from fmnist_jax.training import provenance
+from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
@@ -55,7 +55,7 @@ def run_range_test(
     _check_folder(folder)
     configure_jax(config)
     rise.check_duration(config)
-    experiment = experiment_lib.build(rise.applied_to(config), log=log)
+    experiment = build_experiment(rise.applied_to(config), log=log)
     num_points = rise.num_points(experiment.steps_per_epoch, config.batch_size)
     start = find_start(experiment, Checkpoints(folder), log)
     description = _describe(config, experiment, rise, start)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax.errors import DivergenceError
 from fmnist_jax.reporting.console import EpochReport
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import with_numbers_of
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.loop import Trainer
 from fmnist_jax.training.profiling import Profiler
@@ -71,7 +71,7 @@ def train_jobs(
     states, recorders = [], []
     with contextlib.ExitStack() as stack:
         for job in jobs:
-            own = experiment_lib.with_numbers_of(experiment, job.config)
+            own = with_numbers_of(experiment, job.config)
             run = Run(own, job.folder, listener.log)
             stack.enter_context(run.held())
             start = run.find_start()

@@ -16,7 +16,7 @@ import jax
 from ml_collections import ConfigDict
 
 from fmnist_jax.stopping import Stopped
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment, with_numbers_of
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.program import Program, time_calls
@@ -96,7 +96,7 @@ class OnePerDevice(RunMapping):
         """See `RunMapping`."""
         super().__init__(experiment, configs)
         self._experiments = [
-            experiment_lib.build(
+            build_experiment(
                 experiment.config, DeviceGroup([device]), dataset=experiment.dataset
             )
             for device in jax.local_devices()[: len(configs)]
@@ -166,7 +166,7 @@ class AsOneProgram(RunMapping):
 
     def __init__(self, experiment: Experiment, configs: Sequence[ConfigDict]):
         """See `RunMapping`."""
-        is_cpu = experiment.group.devices[0].platform == 'cpu'
+        is_cpu = experiment.group.is_cpu
         most = _MOST_MAPPED_CPU if is_cpu else len(configs)
         super().__init__(experiment, configs[:most])
         self.at_once = len(self._configs)
@@ -197,4 +197,4 @@ MAPPINGS: MappingProxyType[str, type[RunMapping]] = MappingProxyType(
 
 
 def _vary(experiment: Experiment, configs: Sequence[ConfigDict]) -> list[Experiment]:
-    return [experiment_lib.with_numbers_of(experiment, one) for one in configs]
+    return [with_numbers_of(experiment, one) for one in configs]

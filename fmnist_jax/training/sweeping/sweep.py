@@ -24,7 +24,7 @@ from fmnist_jax.reporting.sweep.finish import finish
 from fmnist_jax.reporting.sweep.outcomes import Outcome
 from fmnist_jax.stopping import StopSignals
 from fmnist_jax.training import checks, hyperparameters, parallel, provenance
-from fmnist_jax.training import experiment as experiment_lib
+from fmnist_jax.training.build import build_experiment, with_numbers_of
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.selection import selects_on_test
@@ -154,8 +154,8 @@ def _build(members: Sequence[Member]) -> list[Experiment]:
         step = _step_key(config)
         try:
             if step not in built:
-                built[step] = experiment_lib.build(config, dataset=loaded[data])
-            experiments.append(experiment_lib.with_numbers_of(built[step], config))
+                built[step] = build_experiment(config, dataset=loaded[data])
+            experiments.append(with_numbers_of(built[step], config))
             if config.init_from is not None:
                 find_origin(config.init_from, log)
         except UserError as error:

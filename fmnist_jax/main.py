@@ -41,14 +41,13 @@ def main() -> None:
 def _train(stop: StopSignals) -> None:
     started = time.perf_counter()
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training import hosts  # noqa: PLC0415
     from fmnist_jax.training.train import train_and_evaluate  # noqa: PLC0415
 
     import_seconds = time.perf_counter() - started
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     path = config_flags.get_config_filename(flags.FLAGS['config'])
     workdir = _WORKDIR.value or config_lib.default_workdir(path, overrides)
-    with hosts.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
+    with joining.joined(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
         train_and_evaluate(
             _CONFIG.value,
             workdir,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.training import hosts
+from fmnist_jax.training import joining
 from tests.conftest import ROOT, run_script
 from tests.processes import Processes, free_port
 from tests.whole_runs import (
@@ -28,10 +28,10 @@ import sys, time
 import jax
 from fmnist_jax import cli
 from fmnist_jax.errors import DivergenceError
-from fmnist_jax.training import hosts
+from fmnist_jax.training import hosts, joining
 address, number = sys.argv.pop(1), int(sys.argv.pop(1))
 def main():
-    with hosts.joined(address, 2, number):
+    with joining.joined(address, 2, number):
         jax.devices()
         hosts.check_same('a start', 0)
         time.sleep(2 * number)
@@ -261,5 +261,5 @@ def test_a_signal_stops_one_process_that_has_joined(flags, tmp_path):
     ],
 )
 def test_flags_that_do_not_fit_together_are_told(values, message):
-    with pytest.raises(UserError, match=message), hosts.joined(*values):
+    with pytest.raises(UserError, match=message), joining.joined(*values):
         pass

@@ -19,7 +19,7 @@ Published, and here (tinyvgg_3block in results/reproduction.md):
 from ml_collections import ConfigDict
 
 from configs.seeds import default
-from fmnist_jax.config import TRAIN_METRICS as VARIANTS
+from fmnist_jax.config_fields import TRAIN_METRICS as VARIANTS
 
 
 def get_config(variant: str = 'running') -> ConfigDict:

@@ -41,6 +41,7 @@ def main() -> None:
 def _train(stop: StopSignals) -> None:
     started = time.perf_counter()
     # JAX takes seconds to import; a mistake in the flags is told without it.
+    from fmnist_jax.training import joining  # noqa: PLC0415
     from fmnist_jax.training.train import train_and_evaluate  # noqa: PLC0415
 
     import_seconds = time.perf_counter() - started

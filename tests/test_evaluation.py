@@ -17,6 +17,7 @@ from sklearn import metrics as sklearn_metrics
 from configs import default
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
+from fmnist_jax.training.evaluation import evaluate as evaluate_lib
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.parallel import jit_once
 from fmnist_jax.training.state import TrainState
@@ -32,7 +33,7 @@ MEAN, STD = 0.286, 0.353
 def without_report(request, monkeypatch):
     """Seconds an evaluation; tests/test_report.py is about reports."""
     if 'report' not in request.node.name:
-        monkeypatch.setattr(evaluation, 'write_report', lambda *_: None)
+        monkeypatch.setattr(evaluate_lib, 'write_report', lambda *_: None)
 
 
 @pytest.fixture(scope='module')

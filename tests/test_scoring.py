@@ -17,6 +17,7 @@ from fmnist_jax.data.corruptions import CORRUPTIONS, corrupt
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
 from fmnist_jax.training import trained
+from fmnist_jax.training.evaluation import evaluate as evaluate_lib
 from fmnist_jax.training.evaluation.ensemble import evaluate_ensemble
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.evaluation.robustness import measure_robustness
@@ -32,7 +33,7 @@ LABELS = list(range(10))
 def without_report(request, monkeypatch):
     """Seconds an evaluation; only tests of reports need it."""
     if 'report' not in request.node.name:
-        monkeypatch.setattr(evaluation, 'write_report', lambda *_: None)
+        monkeypatch.setattr(evaluate_lib, 'write_report', lambda *_: None)
 
 
 @pytest.fixture(scope='module')

@@ -218,7 +218,7 @@ def test_scoring_a_student_on_what_its_teacher_learned_from_is_told(
 ):
     """A teacher that has seen the test images hands them on."""
     # Seconds, of which nothing is read here.
-    monkeypatch.setattr(evaluation, 'write_report', lambda *_: None)
+    monkeypatch.setattr(evaluate_lib, 'write_report', lambda *_: None)
     config = make_linear(student_config.data.data_dir, seed=4)
     config.data.train_split = 'test[:640]'
     train_and_evaluate(config, tmp_path / 'teacher')

@@ -15,12 +15,11 @@ def get_config() -> ConfigDict:
     config.model.name = 'compact'
     config.model.block = 'basic'
     config.model.stem = 16
-    config.model.widths = (16, 32, 48)
+    config.model.widths = (16, 36, 72)
     config.model.depths = (1, 1, 1)
     config.augmentation = (
         {'name': 'horizontal_flip'},
         {'name': 'pad_and_crop', 'padding': 2},
-        {'name': 'random_erasing'},
     )
     config.num_epochs = 50
     return config

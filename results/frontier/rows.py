@@ -143,6 +143,21 @@ def _goal_row(name: str, title: str, config: str, **fields: object) -> tuple[Row
     )
 
 
+def _trials(of: str, *changes: tuple[str, Mapping[str, object]]) -> tuple[Row, ...]:
+    """Other recipes that a scored row was chosen from, of one seed each."""
+    return tuple(
+        Row(
+            f'{of}-trial-{name}',
+            of,
+            f'frontier/{of}',
+            overrides,
+            num_seeds=1,
+            trial_of=of,
+        )
+        for name, overrides in changes
+    )
+
+
 def _again(of: str, title: str) -> tuple[Row, Row]:
     """A scored row with mirrored views, and as an ensemble of its three runs."""
     scored = {'is_scored': True, 'chosen_from': f'{of}-trial'}
@@ -165,32 +180,29 @@ def _again(of: str, title: str) -> tuple[Row, Row]:
     )
 
 
-_CROP, _MIRROR = {'name': 'pad_and_crop', 'padding': 1}, {'name': 'horizontal_flip'}
+_MIRROR = {'name': 'horizontal_flip'}
+_CROP = {'name': 'pad_and_crop', 'padding': 1}
+_CROP_2 = {'name': 'pad_and_crop', 'padding': 2}
 _DISTILLED = {'distillation.weight': 0.9, 'distillation.temperature': 4.0}
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
     *_again('small', 'small'),
+    *_trials(
+        'small',
+        ('erasing', {'augmentation': (_MIRROR, _CROP_2, {'name': 'random_erasing'})}),
+    ),
 )
 _TINY = (
     *_goal_row('tiny', 'tiny', 'frontier/tiny'),
     *_again('tiny', 'tiny'),
-    *(
-        Row(
-            f'tiny-trial-{name}',
-            'tiny',
-            'frontier/tiny',
-            overrides,
-            num_seeds=1,
-            trial_of='tiny',
-        )
-        for name, overrides in (
-            ('30_epochs', {'num_epochs': 30}),
-            ('more_decay', {'optimizer.weight_decay': 0.1}),
-            ('most_decay', {'optimizer.weight_decay': 0.2}),
-            ('crop', {'augmentation': (_CROP,)}),
-            ('mirror', {'augmentation': (_MIRROR,)}),
-            ('crop_decay', {'augmentation': (_CROP,), 'optimizer.weight_decay': 0.1}),
-        )
+    *_trials(
+        'tiny',
+        ('30_epochs', {'num_epochs': 30}),
+        ('more_decay', {'optimizer.weight_decay': 0.1}),
+        ('most_decay', {'optimizer.weight_decay': 0.2}),
+        ('crop', {'augmentation': (_CROP,)}),
+        ('mirror', {'augmentation': (_MIRROR,)}),
+        ('crop_decay', {'augmentation': (_CROP,), 'optimizer.weight_decay': 0.1}),
     ),
     Row(
         'tiny-distilled-trial',

@@ -25,6 +25,7 @@ def test_medians_and_ratios_to_none_of_the_same_round():
     assert summary['rotate'] == {'images_per_second': 90.0, 'ratio': 0.8}
 
 
+@pytest.mark.slow
 def test_a_quick_run(tmp_path):
     done = run_script(
         SCRIPT,

@@ -56,6 +56,7 @@ def bn_cnn(params: dict, images: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0) @ p['Dense_1']['kernel'] + p['Dense_1']['bias']
 
 
+@pytest.mark.slow
 def test_batch_statistics_are_those_of_all_test_images(bn_run, dataset):
     result = batch_statistics.score(bn_run)
     assert json.loads((bn_run / keep.BATCH_STATISTICS).read_text()) == result

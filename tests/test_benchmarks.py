@@ -381,6 +381,7 @@ def test_the_table_leaves_blank_who_was_left_out_and_says_why(
     assert len(written['workloads']) == 2
 
 
+@pytest.mark.slow
 def test_this_project_is_measured_alone(tmp_path):
     output = tmp_path / 'peers.json'
     flags = ('--models=linear@32', '--peers=', '--quick', f'--output={output}')

@@ -85,6 +85,7 @@ def damage_in_place(data_dir: Path) -> None:
             file.write(bytes(path.stat().st_size))
 
 
+@pytest.mark.slow
 def test_data_changed_under_a_running_job_do_not_change_it(folder):
     jobs = {run: start(folder, run) for run in ('left alone', 'disturbed')}
     deadline = time.monotonic() + 100

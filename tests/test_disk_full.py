@@ -100,6 +100,7 @@ def assert_gone_on_with(workdir: Path, flags: list[str], uninterrupted: Path) ->
     assert_same_run(workdir, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('size', 'has_checkpoint'),
     [

@@ -365,6 +365,7 @@ def test_paths_in_the_checkout_are_told_from_its_root(rows):
     )
 
 
+@pytest.mark.slow
 def test_a_real_run_is_judged_on_validation(rows, tmp_path):
     workdir, runs = tmp_path / 'work', tmp_path / 'runs'
     fake_rows = [

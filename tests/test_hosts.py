@@ -117,6 +117,7 @@ def test_two_processes_train_as_one_does(alone, shared):
     assert_same_but_for_rounding(shared, alone, TOLERANCE)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_both_after_a_checkpoint(flags, shared, tmp_path):
     workdir = tmp_path / 'run'
     processes = start(flags, workdir)
@@ -154,6 +155,7 @@ def assert_go_on(flags: list[str], workdir: Path, shared: Path) -> None:
     assert_same_run(workdir, shared)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('num_devices', [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_checkpoint_of_four_devices_goes_on_with_others(
     num_devices, flags, shared, alone, tmp_path
@@ -179,6 +181,7 @@ def test_a_mistake_is_told_by_all_and_leaves_nothing(flags, tmp_path):
     assert not workdir.exists()
 
 
+@pytest.mark.slow
 def test_divergence_ends_all_and_the_first_says_what_is_kept(flags, tmp_path):
     workdir = tmp_path / 'run'
     # Every update doubles the parameters and turns them round: they overflow in the
@@ -229,6 +232,7 @@ def test_one_that_diverges_first_does_not_have_the_others_aborted():
         assert text.splitlines()[-1] == 'error: training diverged'
 
 
+@pytest.mark.slow
 def test_a_signal_stops_one_process_that_has_joined(flags, tmp_path):
     # JAX notices SIGTERM there, as on a single TPU host.
     workdir = tmp_path / 'run'

@@ -66,6 +66,7 @@ def test_the_default_work_folder_and_the_commands_it_leads_to(flags, tmp_path):
     assert (workdir / 'eval' / 'test' / 'metrics.json').exists()
 
 
+@pytest.mark.slow
 def test_a_run_can_be_extended_when_its_schedule_does_not_count_on_its_end(
     flags, tmp_path
 ):

@@ -57,6 +57,7 @@ def test_idx_files_are_read_right_or_refused(real):
         assert counts['kinds'][kind] == {'tried': 8, 'refused': 8}
 
 
+@pytest.mark.slow
 def test_image_files_are_read_or_refused(real):
     counts = runs.try_images(real[0], count=112, seed=1).report()
     assert counts['tried'] == 112
@@ -173,6 +174,7 @@ def test_headers_of_image_files_tell_their_size(real):
     assert set(sizes) == {(20, 28), None}
 
 
+@pytest.mark.slow
 def test_the_command_writes_its_counts(tmp_path):
     output = tmp_path / 'counts.json'
     arguments = ('--idx=29', '--images=5', '--seed=2', f'--output={output}')

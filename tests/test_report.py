@@ -345,6 +345,7 @@ def test_names_from_outside_are_only_text(tmp_path, open_page, dataset):
     assert page.locator('img[src=x]').count() == 0
 
 
+@pytest.mark.slow
 def test_large_splits_show_some_images_and_say_so(tmp_path, open_page, dataset):
     images, labels = dataset.split('train[:24000]')
     scored = make_scored(images, labels)

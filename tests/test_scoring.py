@@ -318,6 +318,7 @@ def test_a_report_names_members_and_shows_both_reliability_diagrams(
     assert f'At temperature {calibration["temperature"]:.4f}' in titles
 
 
+@pytest.mark.slow
 def test_the_script_of_an_ensemble(finished_run, copied, tmp_path):
     # Of the other's devices, in a process that has none yet.
     change(copied / 'config.json', 'num_cpu_devices', value=None)

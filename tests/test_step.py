@@ -90,6 +90,7 @@ def test_float32_losses_agree_at_first_on_any_number_of_devices(
         np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_many_steps_a_call_equal_one_a_call(small_config, devices):
     small_config.precision = 'float64'
     with jax.enable_x64(True):

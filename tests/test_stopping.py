@@ -72,6 +72,7 @@ def test_a_signal_before_training_ends_at_once(name, flags, tmp_path):
     assert 'run the same command again to go on' in job.printed
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_wait_and_loses_nothing(
     flags, uninterrupted, tmp_path
 ):

@@ -116,6 +116,7 @@ def test_a_members_work_folder_is_an_ordinary_one(config, tmp_path, capsys):
     assert list(Path(first.workdir).glob('tensorboard/*tfevents*'))
 
 
+@pytest.mark.slow
 def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys, monkeypatch):
     config.optimizer.name = 'sgd'
     grid = ['optimizer.learning_rate=0.01,1e38,0.02']

@@ -44,6 +44,7 @@ def test_means_and_the_share_that_reaches_the_target():
     assert timed_runs.summarize(runs[:1], 0.94)['accuracy']['std'] is None
 
 
+@pytest.mark.slow
 def test_a_run_comes_to_what_training_it_comes_to(quick_config, tmp_path):
     """Beside `fmnist_jax.main`'s own loop, from the same seeds."""
     quick_config.ema_decay = 0.9
@@ -60,6 +61,7 @@ def test_a_run_comes_to_what_training_it_comes_to(quick_config, tmp_path):
     assert first['accuracy'] != second['accuracy']
 
 
+@pytest.mark.slow
 def test_a_quick_run(data_dir, tmp_path):
     done = run_script(
         SCRIPT,

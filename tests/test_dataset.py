@@ -353,7 +353,13 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize('moment', MOMENTS)
+@pytest.mark.parametrize(
+    'moment',
+    [
+        'TFDS writes records',
+        *(pytest.param(x, marks=pytest.mark.slow) for x in MOMENTS if ' w' not in x),
+    ],
+)
 def test_killed_while_preparing_then_started_again(tmp_path, moment):
     idx_dir = idx_files.write_first(tmp_path / 'idx', 3000)
     config = tiny_config(idx_dir, tmp_path / 'data')

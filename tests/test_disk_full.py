@@ -103,13 +103,7 @@ def assert_gone_on_with(workdir: Path, flags: list[str], uninterrupted: Path) ->
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ('size', 'has_checkpoint'),
-    [
-        (420, True),
-        *(
-            pytest.param(*values, marks=pytest.mark.slow)
-            for values in ((40, False), (200, False), (600, True))
-        ),
-    ],
+    [(40, False), (200, False), (420, True), (600, True)],
 )
 def test_full_at_a_checkpoint(
     size, has_checkpoint, flags, uninterrupted, train_on_small_disk

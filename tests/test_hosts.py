@@ -156,7 +156,7 @@ def assert_go_on(flags: list[str], workdir: Path, shared: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('num_devices', [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('num_devices', [1, 8])
 def test_a_checkpoint_of_four_devices_goes_on_with_others(
     num_devices, flags, shared, alone, tmp_path
 ):

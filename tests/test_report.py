@@ -253,7 +253,9 @@ def test_the_page_fits_a_phone_and_paper(evaluated, open_page):
     assert page.evaluate('document.documentElement.scrollWidth') <= 360
 
 
-@pytest.mark.parametrize('num_classes', [10, 20, 60])
+@pytest.mark.parametrize(
+    'num_classes', [10, *(pytest.param(x, marks=pytest.mark.slow) for x in (20, 60))]
+)
 def test_nothing_is_cut_off_on_paper(num_classes, tmp_path, open_page):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (300, 8, 8, 1), np.uint8)

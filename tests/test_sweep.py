@@ -73,7 +73,13 @@ def alone(double, tmp_path_factory) -> dict[tuple, Path]:
     return folders
 
 
-@pytest.mark.parametrize('mapping', MAPPINGS)
+@pytest.mark.parametrize(
+    'mapping',
+    [
+        'vmap',
+        *(pytest.param(x, marks=pytest.mark.slow) for x in MAPPINGS if x != 'vmap'),
+    ],
+)
 def test_a_member_equals_the_same_run_alone(
     double, alone, tmp_path, mapping, monkeypatch
 ):

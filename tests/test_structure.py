@@ -21,6 +21,7 @@ ORDER = (
     'stopping',
     'workdir',
     'locking',
+    'config_fields',
     'config',
     'grid',
     'reporting',
@@ -67,3 +68,17 @@ def test_imports_never_turn_back():
                 parts = name.split('.')
                 if parts[0] == 'fmnist_jax' and len(parts) > 1:
                     assert parts[1] in (*allowed, '__version__'), (path.name, name)
+
+
+def test_what_trains_knows_nothing_of_the_rooms_beside_it():
+    """Evaluation, sweeps and the like stand on it, and on those before them alone."""
+    order = ('exporting', 'evaluation', 'rate_range', 'sweeping', 'ahead_of_time')
+    folders = [path.name for path in (PACKAGE / 'training').iterdir() if path.is_dir()]
+    assert {name for name in folders if not name.startswith('_')} == set(order)
+    for path in (PACKAGE / 'training').rglob('*.py'):
+        room = path.parent.name
+        allowed = order[: order.index(room) + 1] if room in order else ()
+        for name in imports(path):
+            parts = name.split('.')
+            if parts[:2] == ['fmnist_jax', 'training'] and parts[2] in order:
+                assert parts[2] in allowed, (path.name, name)

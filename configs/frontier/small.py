@@ -2,7 +2,8 @@
 
     python -m fmnist_jax.main --config=configs/frontier/small.py
 
-A start, which was not trained whole yet; see results/frontier.md.
+Basic residual blocks at 16, 36 and 72 channels, 96,226 parameters, light augmentation,
+averaged weights. What it came to is in results/frontier.md.
 """
 
 from ml_collections import ConfigDict

@@ -182,15 +182,10 @@ def _again(of: str, title: str) -> tuple[Row, Row]:
 
 _MIRROR = {'name': 'horizontal_flip'}
 _CROP = {'name': 'pad_and_crop', 'padding': 1}
-_CROP_2 = {'name': 'pad_and_crop', 'padding': 2}
 _DISTILLED = {'distillation.weight': 0.9, 'distillation.temperature': 4.0}
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
     *_again('small', 'small'),
-    *_trials(
-        'small',
-        ('erasing', {'augmentation': (_MIRROR, _CROP_2, {'name': 'random_erasing'})}),
-    ),
 )
 _TINY = (
     *_goal_row('tiny', 'tiny', 'frontier/tiny'),

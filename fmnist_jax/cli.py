@@ -172,6 +172,6 @@ def _fail(error: UserError) -> None:
 
 
 def _is_one_of_several() -> bool:
-    """Whether this process has joined others; see training/hosts.py."""
+    """Whether this process has joined others; see training/joining.py."""
     jax = sys.modules.get('jax')
     return jax is not None and jax.distributed.is_initialized()

@@ -35,7 +35,9 @@ LR_RANGE_TEST = (
 
 def main() -> None:
     """Runs, or lists, as the arguments say."""
-    runner.main(runner.Program(__doc__.splitlines()[0], find, summary, run))
+    runner.main(
+        runner.Program('results.reproduce', __doc__.splitlines()[0], find, summary, run)
+    )
 
 
 def find(names: Sequence[str]) -> list[Recipe]:

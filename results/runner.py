@@ -71,6 +71,7 @@ class Program:
     """What a script runs.
 
     Attributes:
+      name: as `python -m` calls it.
       description: of the script, in one line.
       find: the rows of names, or those that are run by default.
       summary: a table of what is kept of rows in a folder.
@@ -78,6 +79,7 @@ class Program:
         gives the names of runs that are not done.
     """
 
+    name: str
     description: str
     find: Callable[[Sequence[str]], Sequence[Any]]
     summary: Callable[[Sequence[Any], Path], str]
@@ -87,7 +89,7 @@ class Program:
 def main(program: Program) -> None:
     """Runs, or lists, as the arguments say; a mistake in them is exit code 2."""
     try:
-        arguments = _parse(program.description)
+        arguments = _parse(program)
         rows = program.find(arguments.rows)
         if arguments.list:
             print(program.summary(rows, arguments.runs), flush=True)
@@ -124,8 +126,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f'{message}; see --help')
 
 
-def _parse(description: str) -> argparse.Namespace:
-    parser = _Parser(description=description)
+def _parse(program: Program) -> argparse.Namespace:
+    parser = _Parser(prog=program.name, description=program.description)
     parser.add_argument('rows', nargs='*', metavar='ROW', help='default: all')
     parser.add_argument('--workdir', type=Path, help='for work folders and data')
     parser.add_argument(

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.jobs import Job
 
 # The last of its own modules to be imported.
-_IMPORTED = '| fmnist_jax.training.evaluation\n'
+_IMPORTED = '| fmnist_jax.training.evaluation.evaluate\n'
 _FILES = {'.json', '.npz', '.png', '.pdf', '.html'}
 
 

@@ -43,6 +43,14 @@ def test_the_package_does_not_know_its_benchmark():
 # Useful work.
 
 
+@pytest.mark.parametrize('name', ['competitors.ours', 'turns', 'timed_runs', 'runs'])
+def test_what_a_benchmark_needs_of_the_package_is_there(name):
+    module = importlib.import_module(f'benchmarks.{name}')
+    for line in getattr(module, '_PREDICT', '').splitlines():
+        if 'import' in line:
+            exec(line, {})
+
+
 def test_tinyvgg_needs_6_66_mflop_an_image():
     assert training_flops(create_model('tinyvgg', num_classes=10), IMAGE) == 6_662_040
 

@@ -64,14 +64,14 @@ def distinct(names: list[str]) -> list[str]:
     return list(found.values())
 
 
-# A step of theirs takes minutes together; others of their families run always.
+# A step of theirs takes minutes together.
 LARGE = [
     *(f'configs.frontier.{x}' for x in ('five_minutes', 'resnet20', 'small', 'speed')),
     *(
         f'configs.frontier.wide_resnet:{x}'
         for x in ('wrn_16_4', 'wrn_28_10', 'wrn_40_4')
     ),
-    *(f'configs.seeds.keras_cnns:{x}_sound' for x in ('arch2', 'vgg_like')),
+    'configs.seeds.keras_cnns:vgg_like_sound',
     'configs.seeds.tinyvgg_sgd:original_and_augmented',
 ]
 

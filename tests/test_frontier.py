@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
+from fmnist_jax.models import create_model
 from results import keep, runner
 from results.frontier import train
 from results.frontier.rows import ACCELERATOR, BASE, GOALS, ROWS, Row
@@ -133,6 +136,41 @@ def test_goals_are_those_that_were_set():
     assert {'resnet20', 'wrn_16_4', 'wrn_28_10', 'wrn_40_4'} <= large
     assert not large & {'tiny', 'small', 'five_minutes'}
     assert (ROOT / 'results' / 'runs' / TIME_TO_ACCURACY).parent.exists()
+
+
+@pytest.mark.parametrize(
+    'row', [x for x in ROWS if x.chosen_from], ids=lambda x: x.name
+)
+def test_no_other_trial_was_better_than_the_chosen_one(row):
+    trials = [one for one in ROWS if one.trial_of == row.name]
+    kept = {one.name: read_row(keep.RUNS, one) for one in trials}
+    if all(kept.values()):
+        best = {
+            name: max(one.run.best['accuracy'] for one in runs.values())
+            for name, runs in kept.items()
+        }
+        assert best.get(row.chosen_from) == max(best.values(), default=None)
+
+
+@pytest.mark.parametrize(
+    ('name', 'limit'),
+    [(name, goal.limit) for goal in GOALS if goal.limit for name in goal.rows],
+)
+def test_a_goals_models_are_as_small_as_it_says(name, limit):
+    config = config_of(BY_NAME[name])
+    model = create_model(num_classes=10, **config.model)
+    images = jnp.zeros((1, 28, 28, 1))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    size = sum(leaf.size for leaf in jax.tree.leaves(shapes['params']))
+    assert size <= limit
+    if name == 'small':
+        # Kernels of 3x3, projections where channels change, BatchNorm after each.
+        stem = 9 * 16 + 2 * 16
+        stages = sum(
+            9 * (c * d + d * d) + 2 * 2 * d + (c * d + 2 * d) * (c != d)
+            for c, d in ((16, 16), (16, 36), (36, 72))
+        )
+        assert size == stem + stages + 73 * 10
 
 
 KEPT = sorted((keep.RUNS / GROUP).glob('*/seed*/config.json'))

@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
-from fmnist_jax.errors import UserError
+from fmnist_jax.errors import LostProcessError, UserError
 from fmnist_jax.training import joining
 from tests.conftest import ROOT, run_script
 from tests.processes import Processes, free_port
@@ -232,7 +233,6 @@ def test_one_that_diverges_first_does_not_have_the_others_aborted():
         assert text.splitlines()[-1] == 'error: training diverged'
 
 
-@pytest.mark.slow
 def test_a_signal_stops_one_process_that_has_joined(flags, tmp_path):
     # JAX notices SIGTERM there, as on a single TPU host.
     workdir = tmp_path / 'run'
@@ -267,3 +267,18 @@ def test_a_signal_stops_one_process_that_has_joined(flags, tmp_path):
 def test_flags_that_do_not_fit_together_are_told(values, message):
     with pytest.raises(UserError, match=message), joining.joined(*values):
         pass
+
+
+@pytest.mark.parametrize('text', ['Gloo all-reduce failed', 'UNAVAILABLE: gone'])
+def test_a_collective_that_fails_is_a_lost_process(text, monkeypatch):
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    match = 'lost one of the 2 processes .* Start all of them again'
+    with pytest.raises(LostProcessError, match=match) as caught, joining.joined():
+        raise jax.errors.JaxRuntimeError(text)
+    assert caught.value.exit_code == 75
+
+
+def test_another_failure_of_the_runtime_is_not_a_lost_process(monkeypatch):
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    with pytest.raises(jax.errors.JaxRuntimeError, match='NaN'), joining.joined():
+        raise jax.errors.JaxRuntimeError('INTERNAL: NaN')

@@ -157,6 +157,12 @@ def test_a_folder_without_a_name_is_kept_under_its_own(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / 'runs' / 'group').iterdir()] == ['run']
 
 
+def test_what_is_there_is_as_the_runs_make_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['tables', '--check'])
+    tables.main()
+    assert capsys.readouterr().out == 'written: nothing\n'
+
+
 def test_what_is_no_run_is_not_kept(tmp_path, monkeypatch):
     shutil.copytree(RUNS / 'tinyvgg' / 'seed0', tmp_path / 'begun')
     (tmp_path / 'begun' / 'startup.json').unlink()

@@ -9,6 +9,9 @@ from tests.conftest import run_script
 from tests.killing import Killer, make_flags
 from tests.whole_runs import assert_same_run, last_step
 
+# What `Killer` calls it.
+WRITING = 'while a checkpoint was being written'
+
 
 @pytest.fixture(scope='module')
 def flags(data_dir: str) -> list[str]:
@@ -35,14 +38,18 @@ def test_kills_change_nothing(times, flags, uninterrupted, tmp_path, capsys):
     for _ in range(times):
         killer.after_checkpoint()
         killer.while_writing()
+    # A checkpoint takes milliseconds: some kills come after it.
+    for _ in range(5):
+        if WRITING not in killer.phases:
+            killer.while_writing()
     with capsys.disabled():
         for number, phase in enumerate(killer.phases, 1):
             print(f'\nkill {number}: {phase}', end='')
     after = killer.phases.count('after a checkpoint')
-    writing = killer.phases.count('while a checkpoint was being written')
+    writing = killer.phases.count(WRITING)
     assert len(killer.phases) >= 1 + 2 * times
     assert after + writing > times
-    assert writing >= times // 2
+    assert writing >= min(times, 2)
     done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
     assert done.returncode == 0, done.stderr
     assert 'resumed from' in done.stdout

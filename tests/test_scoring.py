@@ -389,3 +389,11 @@ def test_mistakes_in_the_flags_of_robustness():
     assert_fails(run_script('fmnist_jax.robustness'), '--workdir is missing')
     done = run_script('fmnist_jax.robustness', '--workdir=nowhere', '--split=tset')
     assert_fails(done, '--split=tset')
+
+
+def test_mistakes_in_the_flags_of_an_ensemble(tmp_path):
+    assert_fails(run_script('fmnist_jax.ensemble'), '--workdir is missing')
+    # Told by what evaluates.
+    workdir = f'--workdir={tmp_path / "together"}'
+    done = run_script('fmnist_jax.ensemble', workdir, '--members=nowhere')
+    assert_fails(done, 'two')

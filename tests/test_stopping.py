@@ -37,7 +37,8 @@ def uninterrupted(flags, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    'name', [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+    'name',
+    [SIGNALS[0], *(pytest.param(x, marks=pytest.mark.slow) for x in SIGNALS[1:])],
 )
 def test_a_signal_in_a_long_epoch_leaves_a_checkpoint(
     name, flags, uninterrupted, tmp_path

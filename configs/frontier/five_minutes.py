@@ -2,8 +2,8 @@
 
     python -m fmnist_jax.main --config=configs/frontier/five_minutes.py
 
-configs/frontier/small.py's model, for as many epochs as two cores do in that time, and
-with fewer changes to the images, since they are seen less often. See
+configs/frontier/small.py's model for fewer epochs, and with fewer changes to the
+images, since they are seen less often. It was not trained whole yet; see
 results/frontier.md.
 """
 

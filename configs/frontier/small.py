@@ -3,7 +3,7 @@
     python -m fmnist_jax.main --config=configs/frontier/small.py
 
 Basic residual blocks at 16, 36 and 72 channels, 96,226 parameters, light augmentation,
-averaged weights. What it came to is in results/frontier.md.
+averaged weights; see results/frontier.md.
 """
 
 from ml_collections import ConfigDict

@@ -9,10 +9,11 @@ What: kernels in C (`kernels.c`) that XLA calls through its foreign function int
 (https://docs.jax.dev/en/latest/ffi.html), compiled for the processor at hand by the
 system's C compiler when they are first used, and kept in the user's cache (`library`).
 `conv_general_dilated` is handed to `nn.Conv`, `max_pool` is called by models; each
-chooses when a program is lowered, so that accelerators get XLA's operations, and so do
-CPUs without a compiler, exported programs with an open batch, and other types than
-float32. Convolutions with strides and depthwise ones are made of fast parts (`strided`,
-`depthwise`); dilations and other groups are XLA's.
+chooses when a program is lowered, so that accelerators get XLA's operations. So do CPUs
+without a compiler, exported programs with an open batch, and other types than float32,
+but for depthwise convolutions, which are made of XLA's additions and products (and of
+these kernels in their gradients). Convolutions with strides are sums of such without
+(`strided`); dilations and other groups are XLA's.
 
 What was tried before, what won and by how much is in results/speed.md.
 """

@@ -29,10 +29,14 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
 
     To be handed to `nn.Conv`. Arguments, result and errors are those of
     `lax.conv_general_dilated`. Of images [batch, height, width, channel] and kernels
-    [height, width, in, out], a CPU computes convolutions without strides by `dense`,
-    those with strides as a sum of such ones, and depthwise ones by `depthwise`; XLA all
-    others, and all of them on accelerators. None of these ways has a forward-mode
-    derivative.
+    [height, width, in, out], a CPU computes depthwise convolutions by `depthwise`, and
+    of at least 4 float32 images those without strides by `dense`, those with strides as
+    a sum of such ones. XLA computes all others, and all of them on accelerators.
+
+    What does not go XLA's way has no forward-mode derivative. A program that is
+    exported for a CPU with a fixed batch may hold kernels of `kernels.c`, which
+    `jax.export` refuses; export it with an open batch, or with `FMNIST_JAX_KERNELS=0`
+    in the environment.
     """
 
     def general(lhs, rhs):
@@ -68,7 +72,7 @@ def conv_general_dilated(  # noqa: PLR0917 - the signature of lax
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
     if feature_group_count == 1 and set(strides) == {1}:
-        return dense.convolution(general, pads, lhs, rhs)
+        return dense.convolve(general, pads, lhs, rhs)
     special = _find_special(lhs, rhs, strides, pads, feature_group_count)
     if special is None:
         return general(lhs, rhs)

@@ -21,12 +21,13 @@ _MOST_WEIGHTS = 2**20
 # leave the registers: few, for the sake of the first-level cache.
 _PIXELS_AT_ONCE = 28
 
-_Pads = Sequence[tuple[int, int]]
+# A tuple of tuples: functions with custom derivatives hash it.
+_Pads = tuple[tuple[int, int], ...]
 
 
-def convolution(
+def convolve(
     general: Callable[[Array, Array], Array],
-    pads: Sequence[tuple[int, int]],
+    pads: _Pads,
     images: Float[Array, 'n h w c'],
     kernel: Float[Array, 'height width c d'],
 ) -> Float[Array, 'n h2 w2 d']:
@@ -53,7 +54,7 @@ def convolution(
     )
     if not is_fit:
         return general(images, kernel)
-    return _convolution(general, tuple(pads), images, kernel)
+    return _convolution(general, pads, images, kernel)
 
 
 def has_kernels_for(images: Array) -> bool:

@@ -48,7 +48,7 @@ def sum_of_phases(
 
 def _convolve(images: Array, kernel: Array) -> Array:
     """Without strides and padding."""
-    return dense.convolution(_convolve_by_xla, ((0, 0), (0, 0)), images, kernel)
+    return dense.convolve(_convolve_by_xla, ((0, 0), (0, 0)), images, kernel)
 
 
 def _convolve_by_xla(images: Array, kernel: Array) -> Array:

@@ -55,7 +55,9 @@ class Place:
 
 def main() -> None:
     """Runs, or lists, as the arguments say."""
-    runner.main(runner.Program(__doc__.splitlines()[0], find, summary, run))
+    runner.main(
+        runner.Program('results.frontier', __doc__.splitlines()[0], find, summary, run)
+    )
 
 
 def find(names: Sequence[str]) -> list[Row]:

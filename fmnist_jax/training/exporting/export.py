@@ -1,8 +1,8 @@
 """A trained model as one file: StableHLO by `jax.export`, sealed with a checksum.
 
 The program holds the weights and the normalisation of pixels: raw images in,
-probabilities out. Its batch size is open, so it has XLA's own convolutions and none of
-`fmnist_jax.kernels`, which only machines with this package have. It computes in the
+probabilities out. Its batch size is open, so it has XLA's operations and none of
+`kernels.c`, which only machines with this package have. It computes in the
 types of the run's `precision` and returns float32. In bfloat16, what a model says of an
 image varies in the third digit with the size of the batch, here as in evaluation.
 """

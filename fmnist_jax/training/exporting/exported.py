@@ -1,6 +1,6 @@
 """A trained model read from one file, wherever it comes from.
 
-It needs none of the run, nor what the run was made with: `training.export` wrote it.
+It needs none of the run, nor what the run was made with: `export` wrote it.
 """
 
 import dataclasses

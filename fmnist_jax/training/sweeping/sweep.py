@@ -2,7 +2,7 @@
 
 Members that share a compiled step and stand at the same one are a family; `mapping`
 has the ways to train one, `choose_mapping` finds the fastest, `jobs` trains runs from
-where they stand, and `sweep_status` keeps what became of each.
+where they stand, and `status` keeps what became of each.
 """
 
 import contextlib

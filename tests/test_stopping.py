@@ -104,13 +104,14 @@ def test_a_second_signal_does_not_wait_and_loses_nothing(
 )
 def test_a_sweep_goes_on_from_where_its_runs_stood(mapping, flags, tmp_path):
     workdir, whole = tmp_path / 'grid', tmp_path / 'whole'
+    # Enough that they have not ended when the signal comes, though it be late.
+    num_epochs = 30 if mapping == 'devices' else 12
     arguments = (
         *('fmnist_jax.sweep', *flags, f'--mapping={mapping}'),
         '--grid=optimizer.learning_rate=0.01,0.02',
         '--config.model.name=linear',
         '--config.data.train_split=train[:9600]',
-        # Enough that they have not ended when the signal comes.
-        '--config.num_epochs=12',
+        f'--config.num_epochs={num_epochs}',
     )
     done = run_script(*arguments, f'--workdir={whole}')
     assert done.returncode == 0, done.stderr
@@ -122,7 +123,7 @@ def test_a_sweep_goes_on_from_where_its_runs_stood(mapping, flags, tmp_path):
     assert 'Traceback' not in job.printed
     members = [path.parent.name for path in whole.glob('*/metrics.jsonl')]
     assert len(members) == 2
-    assert any(0 < last_step(workdir / member) < 3600 for member in members)
+    assert any(0 < last_step(workdir / member) < 300 * num_epochs for member in members)
     done = run_script(*arguments)
     assert done.returncode == 0, done.stderr
     assert 'resumed from' in done.stdout

@@ -89,8 +89,8 @@ def test_goals_beside_what_the_runs_came_to(rows, tmp_path):
     assert line['validation'] == percents([one['validation_accuracy'] for one in found])
     assert line['gap to the goal'] == f'{100 * np.mean(test) - 92:+.2f}'
     assert (line['parameters'], line['runs']) == ('7,740', '3')
-    mean = np.mean([one['train_seconds'] for one in found])
-    assert line['training'] == f'{mean:.1f} s, 2 x cpu'
+    fastest = min(one['train_seconds'] for one in found)
+    assert line['training'] == f'{fastest:.1f} s, 2 x cpu'
     assert line['command'] == '`python -m results.frontier a --workdir=runs/frontier`'
 
 
@@ -285,7 +285,7 @@ def test_figures_have_all_runs_whose_test_set_chose_nothing(rows, tmp_path):
     np.testing.assert_allclose(ours['a']['accuracy'], np.mean(tests))
     np.testing.assert_allclose(ours['a']['std'], np.std(tests, ddof=1))
     np.testing.assert_allclose(
-        ours['a']['x'], np.mean([one['train_seconds'] for one in found])
+        ours['a']['x'], min(one['train_seconds'] for one in found)
     )
     assert ours['keras_cnns-arch1']['std'] is None
 

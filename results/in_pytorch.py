@@ -8,9 +8,11 @@ the extra `bench`, which has PyTorch, and for augmented images torchvision.
 """
 
 import argparse
+import dataclasses
+import functools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -48,28 +50,36 @@ def _bn_cnn() -> nn.Module:
     return nn.Sequential(*block(1, 12), *block(12, 24), *dense)
 
 
-def _sgd(rate: float) -> dict[str, Any]:
-    return {
-        'model': _tinyvgg,
-        'optimizer': lambda parameters: torch.optim.SGD(parameters, rate),
-        'batch_size': 32,
-        'num_epochs': 3,
-    }
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Attributes:
+      model: makes it.
+      optimizer: makes one of the model's parameters.
+      batch_size: images an update.
+      num_epochs: of the training split.
+      with_copies: whether each image is trained on twice, once augmented.
+      is_s4: whether it is scored as S4 does: all test images as one batch, in training
+        mode, as pixels 0 to 255.
+    """
+
+    model: Callable[[], nn.Module]
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    batch_size: int
+    num_epochs: int
+    with_copies: bool = False
+    is_s4: bool = False
 
 
-def _original_and_augmented() -> dict[str, Any]:
-    return {**_sgd(0.1), 'with_copies': True}
+def _sgd(rate: float, *, with_copies: bool = False) -> Recipe:
+    make = functools.partial(torch.optim.SGD, lr=rate)
+    return Recipe(_tinyvgg, make, 32, 3, with_copies=with_copies)
 
 
-def _adam(batch_size: int, rate: float) -> dict[str, Any]:
-    return {
-        'model': _bn_cnn,
-        'optimizer': lambda parameters: torch.optim.Adam(parameters, rate),
-        'batch_size': batch_size,
-        'num_epochs': 25,
-        # S4 scores all test images as one batch, in training mode, as pixels 0 to 255.
-        'is_s4': True,
-    }
+def _adam(batch_size: int, rate: float) -> Recipe:
+    make = functools.partial(torch.optim.Adam, lr=rate)
+    return Recipe(_bn_cnn, make, batch_size, 25, is_s4=True)
 
 
 # By the name that results/recipes.py has for them.
@@ -77,7 +87,7 @@ ROWS = MappingProxyType(
     {
         'tinyvgg_sgd': _sgd(0.1),
         'tinyvgg_sgd-lr_0.05': _sgd(0.05),
-        'tinyvgg_sgd-original_and_augmented': _original_and_augmented(),
+        'tinyvgg_sgd-original_and_augmented': _sgd(0.1, with_copies=True),
         'bn_cnn-100-0.001': _adam(100, 0.001),
         'bn_cnn-500-0.001': _adam(500, 0.001),
         'bn_cnn-1000-0.01': _adam(1000, 0.01),
@@ -106,15 +116,15 @@ def train(
     dataset = load_dataset(default.get_config().data)
     images, labels = _tensors(*dataset.split(train_split))
     test = _tensors(*dataset.split('test'))
-    model = recipe['model']()
-    optimizer = recipe['optimizer'](model.parameters())
-    score = _score_as_s4 if recipe.get('is_s4') else _score
+    model = recipe.model()
+    optimizer = recipe.optimizer(model.parameters())
+    score = _score_as_s4 if recipe.is_s4 else _score
     epochs = []
-    augment = _make_rand_augment() if recipe.get('with_copies') else None
-    for _ in range(num_epochs or recipe['num_epochs']):
+    augment = _make_rand_augment() if recipe.with_copies else None
+    for _ in range(num_epochs or recipe.num_epochs):
         pixels, classes = _with_copies(images, labels, augment)
         total, correct = 0.0, 0
-        for batch in torch.randperm(len(classes)).split(recipe['batch_size']):
+        for batch in torch.randperm(len(classes)).split(recipe.batch_size):
             logits = model(pixels[batch] / 255)
             loss = nn.functional.cross_entropy(logits, classes[batch])
             optimizer.zero_grad()

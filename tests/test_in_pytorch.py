@@ -25,8 +25,8 @@ def test_models_have_as_many_parameters_as_ours():
     import jax.numpy as jnp  # noqa: PLC0415
 
     for name, make in (
-        ('tinyvgg', in_pytorch.ROWS['tinyvgg_sgd']['model']),
-        ('bn_cnn', in_pytorch.ROWS['bn_cnn-500-0.001']['model']),
+        ('tinyvgg', in_pytorch.ROWS['tinyvgg_sgd'].model),
+        ('bn_cnn', in_pytorch.ROWS['bn_cnn-500-0.001'].model),
     ):
         model = create_model(name, num_classes=10)
         images = jnp.zeros((1, 28, 28, 1))

@@ -43,7 +43,7 @@ def test_s4s_score_is_of_the_batch(dataset):
     """In training mode an image's prediction depends on the others."""
     images, labels = in_pytorch._tensors(*dataset.split('test[:200]'))
     torch.manual_seed(0)
-    model = in_pytorch.ROWS['bn_cnn-100-0.001']['model']()
+    model = in_pytorch.ROWS['bn_cnn-100-0.001'].model()
     both = in_pytorch._score_as_s4(model, images, labels)
     half = in_pytorch._score_as_s4(model, images[:100], labels[:100])
     other = in_pytorch._score_as_s4(model, images[100:], labels[100:])

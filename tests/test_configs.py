@@ -72,7 +72,10 @@ LARGE = [
         for x in ('wrn_16_4', 'wrn_28_10', 'wrn_40_4')
     ),
     'configs.seeds.keras_cnns:vgg_like_sound',
-    'configs.seeds.tinyvgg_sgd:original_and_augmented',
+    *(
+        f'configs.seeds.tinyvgg_sgd:{x}'
+        for x in ('rand_augment', 'original_and_augmented')
+    ),
 ]
 
 

@@ -336,6 +336,7 @@ def compiled(cache: Path) -> list[Path]:
     return sorted((cache / 'fmnist_jax').glob('*.so'))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != 'x86_64', reason='flags of x86-64')
 @pytest.mark.parametrize('flags', ['-mno-avx512f', '-mno-avx'])
 def test_processors_with_shorter_vectors(flags, tmp_path):

@@ -46,6 +46,7 @@ def assert_right(counts: dict) -> None:
     assert counts['slowest']['seconds'] < 20
 
 
+@pytest.mark.slow
 def test_idx_files_are_read_right_or_refused(real):
     counts = runs.try_idx(*real, count=232, seed=1).report()
     assert counts['tried'] == 232

@@ -390,6 +390,7 @@ def test_large_images_and_many_classes_stay_within_the_bounds(tmp_path, open_pag
     assert 'no room for its images' in page.locator('#images-note').inner_text()
 
 
+@pytest.mark.slow
 def test_all_images_of_a_test_split_are_in_the_page(tmp_path, dataset):
     images, labels = dataset.split('test')
     make_report(tmp_path, make_scored(images, labels))

@@ -17,9 +17,9 @@ Published, and here (bn_cnn in results/reproduction.md):
 - bn_cnn, batch 100, learning rate 0.01, best epoch, as S4 computed it: test accuracy
   90.60 %, here 90.69 ± 0.18 % (n = 5).
 - bn_cnn, batch 500, learning rate 0.01, epoch 25, as S4 computed it: test accuracy
-  90.24 %, here 90.40 ± 0.23 % (n = 4).
+  90.24 %, here 90.31 ± 0.27 % (n = 5).
 - bn_cnn, batch 500, learning rate 0.01, best epoch, as S4 computed it: test accuracy
-  90.93 %, here 90.78 ± 0.10 % (n = 4).
+  90.93 %, here 90.79 ± 0.09 % (n = 5).
 - bn_cnn, batch 1000, learning rate 0.01, epoch 25, as S4 computed it: test accuracy
   90.75 %, here 90.37 ± 0.12 % (n = 5).
 - bn_cnn, batch 1000, learning rate 0.01, best epoch, as S4 computed it: test accuracy

@@ -8,6 +8,9 @@ from pathlib import Path
 from tests.jobs import Job
 from tests.whole_runs import last_step
 
+# A phase of `Killer`.
+WRITING = 'while a checkpoint was being written'
+
 
 def make_flags(data_dir: str) -> list[str]:
     """All that has a state or draws numbers; seconds of training in four epochs."""
@@ -92,7 +95,7 @@ class Killer:
         job.kill()
         phase = 'before any checkpoint'
         if is_writing(self._workdir):
-            phase = 'while a checkpoint was being written'
+            phase = WRITING
         elif last_step(self._workdir):
             phase = 'after a checkpoint'
         self.phases.append(phase)

@@ -139,10 +139,11 @@ def test_goals_are_those_that_were_set():
 
 
 @pytest.mark.parametrize(
-    'row', [x for x in ROWS if x.chosen_from], ids=lambda x: x.name
+    'row', [x for x in TRAINED if x.chosen_from], ids=lambda x: x.name
 )
 def test_no_other_trial_was_better_than_the_chosen_one(row):
     trials = [one for one in ROWS if one.trial_of == row.name]
+    assert trials
     kept = {one.name: read_row(keep.RUNS, one) for one in trials}
     if all(kept.values()):
         best = {

@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_script
-from tests.killing import Killer, make_flags
+from tests.killing import WRITING, Killer, make_flags
 from tests.whole_runs import assert_same_run, last_step
-
-# What `Killer` calls it.
-WRITING = 'while a checkpoint was being written'
 
 
 @pytest.fixture(scope='module')

@@ -3,8 +3,8 @@
     python -m fmnist_jax.main --config=configs/frontier/five_minutes.py
 
 configs/frontier/small.py's model for fewer epochs, and with fewer changes to the
-images, since they are seen less often. It was not trained whole yet; see
-results/frontier.md.
+images, since they are seen less often. Its trial, and that the test set was not
+touched yet, is in results/frontier.md.
 """
 
 from ml_collections import ConfigDict

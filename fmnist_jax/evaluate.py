@@ -2,34 +2,10 @@
 
 from absl import flags
 
-from fmnist_jax import cli
-from fmnist_jax import config as config_lib
+from fmnist_jax import cli, scoring_flags
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The work folder of a run.')
-_SPLIT = flags.DEFINE_enum(
-    'split', 'test', config_lib.SPLITS, "Which of the config's splits."
-)
-_CHECKPOINT = flags.DEFINE_string(
-    'checkpoint', 'best', 'best (highest validation accuracy), last, or a step.'
-)
-_VIEWS = flags.DEFINE_enum(
-    'views',
-    'none',
-    ('none', 'flip'),
-    'The mean of the probabilities over which views of each image: none, a single '
-    'forward pass; flip, the image and its mirror image (written to eval/SPLIT-flip).',
-)
-_CALIBRATE = flags.DEFINE_bool(
-    'calibrate',
-    False,
-    'Fit a temperature on the validation split, and say what it makes of the scores.',
-)
-_DATA_DIR = flags.DEFINE_string(
-    'data_dir', None, "Where data are prepared; default: as in the run's config."
-)
-_IDX_DIR = flags.DEFINE_string(
-    'idx_dir', None, "A folder of IDX files; default: as in the run's config."
-)
+_WHAT, _HOW = scoring_flags.define_what(), scoring_flags.define_how()
 flags.mark_flag_as_required('workdir')
 
 
@@ -38,15 +14,7 @@ def main() -> None:
     # JAX takes seconds to import; a mistake in the flags is told without it.
     from fmnist_jax.training.evaluation.evaluate import evaluate  # noqa: PLC0415
 
-    evaluate(
-        _WORKDIR.value,
-        _SPLIT.value,
-        _CHECKPOINT.value,
-        views=_VIEWS.value,
-        calibrate=_CALIBRATE.value,
-        data_dir=_DATA_DIR.value,
-        idx_dir=_IDX_DIR.value,
-    )
+    evaluate(_WORKDIR.value, **_WHAT(), **_HOW())
 
 
 if __name__ == '__main__':

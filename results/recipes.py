@@ -297,11 +297,14 @@ def _s3(
     )
 
 
-def _s3_augmented(model: str, published: Mapping[str, str]) -> tuple[Recipe, Recipe]:
+def _s3_augmented(
+    model: str, published: Mapping[str, str], num_seeds: int = 3
+) -> tuple[Recipe, Recipe]:
     title = f'{model} + augmentation'
+    sound = f'{title}, sound validation'
     return (
-        _s3(f'{model}_leaking', title, published, 'shuffled'),
-        _s3(f'{model}_sound', f'{title}, sound validation', {}, 'grouped'),
+        _s3(f'{model}_leaking', title, published, 'shuffled', num_seeds),
+        _s3(f'{model}_sound', sound, {}, 'grouped', num_seeds),
     )
 
 
@@ -328,6 +331,7 @@ _S3 = (
     *_s3_augmented(
         'arch1',
         _figures('0.2201', '91.81', '0.2179', '91.82', validation_accuracy='92.93'),
+        num_seeds=5,
     ),
     *_s3_augmented(
         'arch2',

@@ -55,10 +55,17 @@ _REPRODUCED = re.compile(
 
 
 def read_group(runs: Path, group: str) -> list[Run]:
-    """The runs of a group, by name."""
+    """The runs of a group, by name.
+
+    Raises:
+      UserError: there are none.
+    """
     folders = sorted(path.parent for path in (runs / group).glob('*/config.json'))
     if not folders:
-        raise FileNotFoundError(f'{runs / group} holds no runs')
+        raise UserError(
+            f'{runs / group} holds no runs; python -m results.keep --to={group} '
+            'WORKDIR... keeps some there'
+        )
     return [Run.read(folder) for folder in folders]
 
 

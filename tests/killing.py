@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.jobs import Job
-from tests.whole_runs import last_step
+from tests.whole_runs import data_flags, last_step
 
 # A phase of `Killer`.
 WRITING = 'while a checkpoint was being written'
@@ -15,10 +15,7 @@ WRITING = 'while a checkpoint was being written'
 def make_flags(data_dir: str) -> list[str]:
     """All that has a state or draws numbers; seconds of training in four epochs."""
     return [
-        '--config=configs/default.py',
-        f'--config.data.data_dir={data_dir}',
-        '--config.data.train_split=train[:4800]',
-        '--config.data.validation_split=train[55000:56000]',
+        *data_flags(data_dir),
         '--config.model.name=tests.nets:DropoutNet',
         "--config.augmentation=({'name': 'pad_and_crop'},)",
         '--config.optimizer.name=adamw',

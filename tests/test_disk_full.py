@@ -16,7 +16,12 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.record import Record
 from tests.conftest import ROOT, run_script
-from tests.whole_runs import assert_same_run, last_step
+from tests.whole_runs import (
+    assert_same_run,
+    data_flags,
+    last_step,
+    train_undisturbed,
+)
 
 # Namespaces of its own, so that no right is needed to make a small disk.
 UNSHARE = ('unshare', '--user', '--map-root-user', '--mount')
@@ -43,10 +48,7 @@ trap "kill $! 2> /dev/null" EXIT
 def flags(data_dir: str) -> list[str]:
     """Checkpoints of 70 kB, one a tenth of a second."""
     return [
-        '--config=configs/default.py',
-        f'--config.data.data_dir={data_dir}',
-        '--config.data.train_split=train[:4800]',
-        '--config.data.validation_split=train[55000:56000]',
+        *data_flags(data_dir),
         '--config.num_epochs=2',
         '--config.num_cpu_devices=2',
         '--config.checkpoint.every_minutes=0.002',
@@ -55,10 +57,7 @@ def flags(data_dir: str) -> list[str]:
 
 @pytest.fixture(scope='module')
 def uninterrupted(flags, tmp_path_factory) -> Path:
-    workdir = tmp_path_factory.mktemp('uninterrupted')
-    done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
-    assert done.returncode == 0, done.stderr
-    return workdir
+    return train_undisturbed(flags, tmp_path_factory.mktemp('uninterrupted'))
 
 
 @pytest.fixture

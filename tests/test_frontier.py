@@ -77,10 +77,19 @@ def test_the_command_line_makes_the_config_of_a_row(row, monkeypatch):
     expected = config_of(row)
     expected.seed = 1
     expected.distillation.teachers = tuple(
-        f'runs/{name}/seed1' for name in row.teachers
+        f'runs/{name.replace("@", "/seed") if "@" in name else f"{name}/seed1"}'
+        for name in row.teachers
     )
     made = config_lib.to_dict(values.config)
     assert made == config_lib.to_dict(expected)
+
+
+@pytest.mark.parametrize(
+    ('text', 'seed'), [('tiny-flip', 1), ('tiny-flip+2', 3), ('tiny-flip@0', 0)]
+)
+def test_a_source_is_of_the_same_seed_a_larger_or_a_certain_one(text, seed):
+    row, found = source(text, 1)
+    assert (row.name, found) == ('tiny-flip', seed)
 
 
 @pytest.mark.parametrize('row', ROWS, ids=lambda row: row.name)

@@ -17,6 +17,7 @@ from tests.processes import Processes, free_port
 from tests.whole_runs import (
     assert_same_but_for_rounding,
     assert_same_run,
+    data_flags,
     last_step,
 )
 
@@ -62,10 +63,7 @@ def teacher(data_dir: str, tmp_path_factory) -> Path:
 def flags(data_dir: str, teacher: Path) -> list[str]:
     """All that several processes share or draw, in float64; 225 updates."""
     return [
-        '--config=configs/default.py',
-        f'--config.data.data_dir={data_dir}',
-        '--config.data.train_split=train[:4800]',
-        '--config.data.validation_split=train[55000:56000]',
+        *data_flags(data_dir),
         '--config.model.name=tests.nets:DropoutNet',
         "--config.augmentation=({'name': 'pad_and_crop'},)",
         # Adam would turn the rounding of gradients that are 0 (of a bias before

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import run_script
 from tests.killing import WRITING, Killer, make_flags
-from tests.whole_runs import assert_same_run, last_step
+from tests.whole_runs import assert_same_run, last_step, train_undisturbed
 
 
 @pytest.fixture(scope='module')
@@ -19,10 +19,7 @@ def flags(data_dir: str) -> list[str]:
 @pytest.fixture(scope='module')
 def uninterrupted(flags, tmp_path_factory) -> Path:
     """The work folder of a run that nobody disturbed."""
-    workdir = tmp_path_factory.mktemp('uninterrupted')
-    done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
-    assert done.returncode == 0, done.stderr
-    return workdir
+    return train_undisturbed(flags, tmp_path_factory.mktemp('uninterrupted'))
 
 
 @pytest.mark.parametrize(

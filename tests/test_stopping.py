@@ -8,7 +8,12 @@ import pytest
 
 from tests.conftest import run_script
 from tests.jobs import Job
-from tests.whole_runs import assert_same_run, last_step
+from tests.whole_runs import (
+    assert_same_run,
+    data_flags,
+    last_step,
+    train_undisturbed,
+)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -17,10 +22,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def flags(data_dir: str) -> list[str]:
     """Two epochs that are long for what is waited for: a second each."""
     return [
-        '--config=configs/default.py',
-        f'--config.data.data_dir={data_dir}',
-        '--config.data.train_split=train[:27520]',
-        '--config.data.validation_split=train[55000:56000]',
+        *data_flags(data_dir, 27520),
         '--config.model.name=tests.nets:DropoutNet',
         '--config.num_epochs=2',
         '--config.num_cpu_devices=2',
@@ -30,10 +32,7 @@ def flags(data_dir: str) -> list[str]:
 
 @pytest.fixture(scope='module')
 def uninterrupted(flags, tmp_path_factory) -> Path:
-    workdir = tmp_path_factory.mktemp('uninterrupted')
-    done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
-    assert done.returncode == 0, done.stderr
-    return workdir
+    return train_undisturbed(flags, tmp_path_factory.mktemp('uninterrupted'))
 
 
 @pytest.mark.parametrize(

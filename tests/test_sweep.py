@@ -29,7 +29,7 @@ from fmnist_jax.training.sweeping.sweep import sweep
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT, make_small_config, run_script
 from tests.test_step import assert_states_agree
-from tests.whole_runs import assert_same_run, last_step, state_at
+from tests.whole_runs import assert_same_run, data_flags, last_step, state_at
 
 GRID = ['optimizer.learning_rate=0.003,0.001']
 
@@ -187,10 +187,7 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.slow
 def test_a_sweep_that_is_killed_goes_on(data_dir, tmp_path):
     flags = [
-        '--config=configs/default.py',
-        f'--config.data.data_dir={data_dir}',
-        '--config.data.train_split=train[:4800]',
-        '--config.data.validation_split=train[55000:56000]',
+        *data_flags(data_dir),
         '--config.model.name=tests.nets:DropoutNet',
         '--config.num_epochs=3',
         '--config.num_cpu_devices=2',

@@ -8,9 +8,27 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from tests import event_files
+from tests.conftest import run_script
 
 # Timing fields, which differ from run to run.
 TIMES = ('seconds', 'images_per_second')
+
+
+def data_flags(data_dir: str, num_train: int = 4800) -> list[str]:
+    """The flags of a training on the first images; 1,000 others validate."""
+    return [
+        '--config=configs/default.py',
+        f'--config.data.data_dir={data_dir}',
+        f'--config.data.train_split=train[:{num_train}]',
+        '--config.data.validation_split=train[55000:56000]',
+    ]
+
+
+def train_undisturbed(flags: list[str], workdir: Path) -> Path:
+    """Trains to the end in a process of its own; the work folder."""
+    done = run_script('fmnist_jax.main', *flags, f'--workdir={workdir}')
+    assert done.returncode == 0, done.stderr
+    return workdir
 
 
 def last_step(workdir: Path) -> int:

@@ -2,8 +2,13 @@
 
     python -m fmnist_jax.main --config=configs/frontier/tiny.py
 
-configs/tinyvgg.py's recipe, longer, with averaged weights. What it came to, and what
-else was tried, is in results/frontier.md.
+configs/tinyvgg.py's recipe, longer, with averaged weights. What else was tried is in
+results/frontier.md.
+
+Measured (results/runs/frontier/tiny):
+test accuracy 91.68 ± 0.18 %, at the epoch of the best validation accuracy (92.38 ± 0.16
+%); seeds 0, 1, 2. 7,740 parameters, 60 epochs. The fastest of the runs trained for 3
+min 11 s, on 2 cores of Intel(R) Xeon(R) Processor (17,426 images/s).
 """
 
 from ml_collections import ConfigDict

@@ -15,7 +15,7 @@ class Row:
     """Runs of one recipe, with seeds from 0.
 
     `teachers`, `members` and `runs_of` name other rows, whose runs of the same seed are
-    meant; `NAME+2` those of a seed that is larger by two.
+    meant; `NAME+2` those of a seed that is larger by two, `NAME@2` that of seed 2.
 
     Attributes:
       name: of the folder of its runs.
@@ -105,7 +105,7 @@ GOALS = (
         '≤ 100,000 parameters',
         '92.5',
         95.0,
-        ('small',),
+        ('small', 'small-distilled'),
         ('small-flip', 'small-ensemble'),
         limit=100_000,
     ),
@@ -127,9 +127,8 @@ FIVE_MINUTES = 300
 def _goal_row(name: str, title: str, config: str, **fields: object) -> tuple[Row, Row]:
     """A recipe as a trial, of one seed, and as it is scored."""
     trial = f'{name}-trial'
-    needs = fields.get('needs', CPU)
     return (
-        Row(trial, title, config, num_seeds=1, trial_of=name, needs=needs),
+        Row(trial, title, config, num_seeds=1, trial_of=name, **fields),
         Row(
             name,
             title,
@@ -183,9 +182,20 @@ def _again(of: str, title: str) -> tuple[Row, Row]:
 _MIRROR = {'name': 'horizontal_flip'}
 _CROP = {'name': 'pad_and_crop', 'padding': 1}
 _DISTILLED = {'distillation.weight': 0.9, 'distillation.temperature': 4.0}
+
+
+def _distilled(of: str, title: str, *teachers: str) -> tuple[Row, Row]:
+    """A recipe that learns from trained models besides: a trial, and scored."""
+    name = f'{of}-distilled'
+    fields = {'overrides': _DISTILLED, 'teachers': teachers}
+    return _goal_row(name, title, f'frontier/{of}', **fields)
+
+
+_THREE_SMALL = ('small@0', 'small@1', 'small@2')
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
     *_again('small', 'small'),
+    *_distilled('small', 'small, distilled from three of its runs', *_THREE_SMALL),
 )
 _TINY = (
     *_goal_row('tiny', 'tiny', 'frontier/tiny'),
@@ -199,26 +209,7 @@ _TINY = (
         ('mirror', {'augmentation': (_MIRROR,)}),
         ('crop_decay', {'augmentation': (_CROP,), 'optimizer.weight_decay': 0.1}),
     ),
-    Row(
-        'tiny-distilled-trial',
-        'tiny, distilled from small',
-        'frontier/tiny',
-        _DISTILLED,
-        num_seeds=1,
-        trial_of='tiny-distilled',
-        teachers=('small',),
-    ),
-    Row(
-        'tiny-distilled',
-        'tiny, distilled from small',
-        'frontier/tiny',
-        _DISTILLED,
-        is_scored=True,
-        chosen_from='tiny-distilled-trial',
-        teachers=('small',),
-        evaluation=(CALIBRATE,),
-        is_robustness_scored=True,
-    ),
+    *_distilled('tiny', 'tiny, distilled from small', 'small'),
 )
 _LARGE = (
     *_goal_row('resnet20', 'resnet20', 'frontier/resnet20', needs=ACCELERATOR),
@@ -285,17 +276,10 @@ ABLATIONS = (
     ),
     _ablation('muon', 'Muon for AdamW', *_MUON),
     _ablation(
-        'teacher',
-        'small, 20 epochs: a teacher',
-        ('num_epochs', 20),
-        config='frontier/small',
-        compared_with='',
-    ),
-    _ablation(
         'distillation',
-        'distilled from small, of 20 epochs',
+        'distilled from small',
         *_DISTILLED.items(),
-        teachers=('ablation-teacher',),
+        teachers=('small',),
     ),
     _ablation(
         'flips', 'mirrored views, too', config='', runs_of=BASE, evaluation=(FLIP,)

@@ -21,13 +21,19 @@ def define_what() -> Callable[[], dict[str, str | None]]:
             'split', 'test', config_lib.SPLITS, 'Which split, as configs define it.'
         ),
         flags.DEFINE_string(
-            'checkpoint', 'best', 'best (highest validation accuracy), last, or a step.'
+            'checkpoint',
+            'best',
+            'Of each run: best (highest validation accuracy), last, or a step.',
         ),
         flags.DEFINE_string(
-            'data_dir', None, "Where data are prepared; default: as in a run's config."
+            'data_dir',
+            None,
+            "Where data are prepared; default: as in the (first) run's config.",
         ),
         flags.DEFINE_string(
-            'idx_dir', None, "A folder of IDX files; default: as in a run's config."
+            'idx_dir',
+            None,
+            "A folder of IDX files; default: as in the (first) run's config.",
         ),
     )
 
@@ -39,8 +45,8 @@ def define_how() -> Callable[[], dict[str, str | bool]]:
             'views',
             'none',
             ('none', 'flip'),
-            'The mean of the probabilities over which views of each image: none, a '
-            'single forward pass; flip, the image and its mirror image (written to '
+            'The mean of the probabilities over which views of each image: none, the '
+            'image as it is; flip, that and its mirror image (written to '
             'eval/SPLIT-flip).',
         ),
         flags.DEFINE_bool(

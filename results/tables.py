@@ -63,8 +63,7 @@ def read_group(runs: Path, group: str) -> list[Run]:
     folders = sorted(path.parent for path in (runs / group).glob('*/config.json'))
     if not folders:
         raise UserError(
-            f'{runs / group} holds no runs; python -m results.keep --to={group} '
-            'WORKDIR... keeps some there'
+            f'{runs / group} holds no runs; keep some there, or take its table away'
         )
     return [Run.read(folder) for folder in folders]
 
@@ -199,8 +198,17 @@ def augmentation_table(report: Mapping[str, Any]) -> str:
 
 
 def read_report(runs: Path, name: str) -> dict[str, Any]:
-    """A file that a benchmark wrote."""
-    return json.loads((runs / name).read_text())
+    """A file that a benchmark wrote.
+
+    Raises:
+      UserError: it is missing.
+    """
+    path = runs / name
+    if not path.exists():
+        raise UserError(
+            f'{path} is missing; let its benchmark write it, or take its table away'
+        )
+    return json.loads(path.read_text())
 
 
 # What reads a table's group, and what makes the table of it.

@@ -22,7 +22,6 @@ from fmnist_jax.training.ahead_of_time.text import quantity
 RUNS = Path(__file__).parent / 'runs' / 'tpu'
 
 _CNNS = '--config=configs/seeds/keras_cnns.py'
-_WIDE_RESNET = '--config=configs/frontier/wide_resnet.py'
 # The flags of each; variants that differ in the data alone are one.
 CONFIGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -37,12 +36,6 @@ CONFIGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         'vgg_like': (_CNNS, '--config.model.name=vgg_like'),
         'linear': ('--config=configs/seeds/linear.py',),
         'linear_v0': ('--config=configs/seeds/linear_v0.py',),
-        'small': ('--config=configs/frontier/small.py',),
-        'speed': ('--config=configs/frontier/speed.py',),
-        'resnet20': ('--config=configs/frontier/resnet20.py',),
-        'wrn_16_4': (f'{_WIDE_RESNET}:wrn_16_4',),
-        'wrn_28_10': (f'{_WIDE_RESNET}:wrn_28_10',),
-        'wrn_40_4': (f'{_WIDE_RESNET}:wrn_40_4',),
     }
 )
 SLICES = ('v5e:2x4', 'v5e:16x16', 'v5p:8x8x16')
@@ -238,7 +231,8 @@ def _defaults(
     for name, reports in compiled.items():
         for slice_ in SLICES:
             found = [x for x in reports if x['topology'] == slice_]
-            yield name, min(found, key=lambda x: x['batch_per_core'])
+            if found:
+                yield name, min(found, key=lambda x: x['batch_per_core'])
 
 
 def _larger(

@@ -13,6 +13,7 @@ import pytest
 from configs import tinyvgg
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
+from fmnist_jax.errors import UserError
 from results import keep, tables
 from tests.conftest import ROOT
 
@@ -93,6 +94,15 @@ def test_another_figure_makes_another_table(tmp_path):
     changed = tables.render(page, runs)
     assert changed != page
     assert '| 50.00 % |' in changed
+
+
+@pytest.mark.parametrize(
+    ('table', 'part'),
+    [('seeds none', 'holds no runs'), ('peers none.json', 'none.json is missing')],
+)
+def test_a_table_of_nothing_is_an_error(table, part, tmp_path):
+    with pytest.raises(UserError, match=part):
+        tables.render(f'<!-- table: {table} -->\n<!-- end of table -->', tmp_path)
 
 
 def test_check_names_what_is_stale(tmp_path):

@@ -15,7 +15,7 @@ class Row:
     """Runs of one recipe, with seeds from 0.
 
     `teachers`, `members` and `runs_of` name other rows, whose runs of the same seed are
-    meant; `NAME+2` those of a seed that is larger by two, `NAME@2` that of seed 2.
+    meant; `NAME+2` those of a seed that is larger by two.
 
     Attributes:
       name: of the folder of its runs.
@@ -35,7 +35,7 @@ class Row:
       runs_of: whose runs are scored anew, by `evaluation`; trains nothing.
       evaluation: further flags of `evaluate`, or of `ensemble`.
       is_robustness_scored: whether corrupted images are scored, too.
-      compared_with: of an ablation, the row that lacks one part of it.
+      compared_with: of what is an ablation, too, the row that lacks one part of it.
     """
 
     name: str
@@ -105,7 +105,7 @@ GOALS = (
         '≤ 100,000 parameters',
         '92.5',
         95.0,
-        ('small', 'small-distilled'),
+        ('small',),
         ('small-flip', 'small-ensemble'),
         limit=100_000,
     ),
@@ -124,7 +124,9 @@ ECE_ELSEWHERE, ECE_GOAL = 0.010, 0.005
 FIVE_MINUTES = 300
 
 
-def _goal_row(name: str, title: str, config: str, **fields: object) -> tuple[Row, Row]:
+def _goal_row(
+    name: str, title: str, config: str, *, compared_with: str = '', **fields: object
+) -> tuple[Row, Row]:
     """A recipe as a trial, of one seed, and as it is scored."""
     trial = f'{name}-trial'
     return (
@@ -137,6 +139,7 @@ def _goal_row(name: str, title: str, config: str, **fields: object) -> tuple[Row
             chosen_from=trial,
             evaluation=(CALIBRATE,),
             is_robustness_scored=True,
+            compared_with=compared_with,
             **fields,
         ),
     )
@@ -183,19 +186,9 @@ _MIRROR = {'name': 'horizontal_flip'}
 _CROP = {'name': 'pad_and_crop', 'padding': 1}
 _DISTILLED = {'distillation.weight': 0.9, 'distillation.temperature': 4.0}
 
-
-def _distilled(of: str, title: str, *teachers: str) -> tuple[Row, Row]:
-    """A recipe that learns from trained models besides: a trial, and scored."""
-    name = f'{of}-distilled'
-    fields = {'overrides': _DISTILLED, 'teachers': teachers}
-    return _goal_row(name, title, f'frontier/{of}', **fields)
-
-
-_THREE_SMALL = ('small@0', 'small@1', 'small@2')
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
     *_again('small', 'small'),
-    *_distilled('small', 'small, distilled from three of its runs', *_THREE_SMALL),
 )
 _TINY = (
     *_goal_row('tiny', 'tiny', 'frontier/tiny'),
@@ -209,7 +202,14 @@ _TINY = (
         ('mirror', {'augmentation': (_MIRROR,)}),
         ('crop_decay', {'augmentation': (_CROP,), 'optimizer.weight_decay': 0.1}),
     ),
-    *_distilled('tiny', 'tiny, distilled from small', 'small'),
+    *_goal_row(
+        'tiny-distilled',
+        'tiny, distilled from small',
+        'frontier/tiny',
+        compared_with='tiny',
+        overrides=_DISTILLED,
+        teachers=('small',),
+    ),
 )
 _LARGE = (
     *_goal_row('resnet20', 'resnet20', 'frontier/resnet20', needs=ACCELERATOR),
@@ -275,12 +275,6 @@ ABLATIONS = (
         ('optimizer.sam_radius', 0.05),
     ),
     _ablation('muon', 'Muon for AdamW', *_MUON),
-    _ablation(
-        'distillation',
-        'distilled from small',
-        *_DISTILLED.items(),
-        teachers=('small',),
-    ),
     _ablation(
         'flips', 'mirrored views, too', config='', runs_of=BASE, evaluation=(FLIP,)
     ),

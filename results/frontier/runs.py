@@ -6,7 +6,6 @@ A run of row ROW is kept in `results/runs/frontier/ROW/seedN`; see
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,18 +60,10 @@ class Kept:
 
 
 def source(text: str, seed: int) -> tuple[Row, int]:
-    """The row and seed that a name stands for, beside a run of a seed.
-
-    Args:
-      text: `ROW`, the run of the same seed; `ROW+2`, of a seed larger by two; `ROW@2`,
-        of seed 2.
-      seed: of the run beside it.
-    """
-    name, sign, number = re.fullmatch(r'([\w-]+)(?:([+@])(\d+))?', text).groups()
+    """The row and seed that `ROW` or `ROW+2` stands for, beside a run of a seed."""
+    name, _, larger = text.partition('+')
     [row] = [row for row in ROWS if row.name == name]
-    if sign == '@':
-        return row, int(number)
-    return row, seed + int(number or 0)
+    return row, seed + int(larger or 0)
 
 
 def kept_folder(runs: Path, row: Row, seed: int) -> Path:

@@ -37,7 +37,7 @@ flags.mark_flag_as_required('config')
 def main() -> None:
     """Tests as the flags say."""
     # JAX takes seconds to import; a mistake in the flags is told without it.
-    from fmnist_jax.training.rate_range.range_test import Rise, run_range_test  # noqa: PLC0415
+    from fmnist_jax.training.lr_range_test.range_test import Rise, run_range_test  # noqa: PLC0415
 
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     path = config_flags.get_config_filename(flags.FLAGS['config'])

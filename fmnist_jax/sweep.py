@@ -38,7 +38,7 @@ def main() -> None:
     config, texts, seeds = _CONFIG.value, _GRID.value, _SEEDS.value
     # JAX takes seconds to import; a mistake in the grid is told without it.
     grid.make_members(config, grid.parse_grid(texts, config), seeds)
-    from fmnist_jax.training.sweeping.sweep import sweep  # noqa: PLC0415
+    from fmnist_jax.training.sweep.sweep import sweep  # noqa: PLC0415
 
     overrides = config_flags.get_override_values(flags.FLAGS['config'])
     path = config_flags.get_config_filename(flags.FLAGS['config'])

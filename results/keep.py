@@ -18,7 +18,7 @@ from etils import epath
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data.altered import DESCRIPTION as AUGMENTATION
 from fmnist_jax.errors import UserError
-from fmnist_jax.reporting.range_test.result import RESULT as LR_RANGE_TEST
+from fmnist_jax.reporting.lr_range_test.result import RESULT as LR_RANGE_TEST
 from fmnist_jax.training.evaluation.members import ENSEMBLE
 
 RUNS = Path(__file__).parent / 'runs'

@@ -14,12 +14,12 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.reporting.figures.range_test import range_test_figure
-from fmnist_jax.reporting.range_test.measurements import Measurements
-from fmnist_jax.reporting.range_test.reading import READINGS, suggest
+from fmnist_jax.reporting.figures.lr_range_test import range_test_figure
+from fmnist_jax.reporting.lr_range_test.measurements import Measurements
+from fmnist_jax.reporting.lr_range_test.reading import READINGS, suggest
+from fmnist_jax.training.lr_range_test.range_test import run_range_test
+from fmnist_jax.training.lr_range_test.rise import Rise
 from fmnist_jax.training.program import Program
-from fmnist_jax.training.rate_range.range_test import run_range_test
-from fmnist_jax.training.rate_range.rise import Rise
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import make_small_config, run_script
 from tests.test_bad_input import assert_fails

@@ -72,7 +72,7 @@ def test_imports_never_turn_back():
 
 def test_what_trains_knows_nothing_of_the_rooms_beside_it():
     """Evaluation, sweeps and the like stand on it, and on those before them alone."""
-    order = ('exporting', 'evaluation', 'rate_range', 'sweeping', 'ahead_of_time')
+    order = ('exporting', 'evaluation', 'lr_range_test', 'sweep', 'ahead_of_time')
     folders = [path.name for path in (PACKAGE / 'training').iterdir() if path.is_dir()]
     assert {name for name in folders if not name.startswith('_')} == set(order)
     for path in (PACKAGE / 'training').rglob('*.py'):

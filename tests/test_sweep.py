@@ -23,9 +23,9 @@ from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.program import Program
-from fmnist_jax.training.sweeping.choose_mapping import choose_mapping
-from fmnist_jax.training.sweeping.mapping import MAPPINGS
-from fmnist_jax.training.sweeping.sweep import sweep
+from fmnist_jax.training.sweep.choose_mapping import choose_mapping
+from fmnist_jax.training.sweep.mapping import MAPPINGS
+from fmnist_jax.training.sweep.sweep import sweep
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import ROOT, make_small_config, run_script
 from tests.test_step import assert_states_agree
@@ -84,7 +84,7 @@ def test_a_member_equals_the_same_run_alone(
     double, alone, tmp_path, mapping, monkeypatch
 ):
     # Three at once, so that of four members one is left.
-    monkeypatch.setattr('fmnist_jax.training.sweeping.mapping._MOST_MAPPED_CPU', 3)
+    monkeypatch.setattr('fmnist_jax.training.sweep.mapping._MOST_MAPPED_CPU', 3)
     monkeypatch.setattr(jax, 'local_devices', lambda: jax.devices()[:3])
     outcomes = sweep(double, GRID, 2, tmp_path / 'sweep', mapping)
     assert [outcome.status for outcome in outcomes] == ['finished'] * 4

@@ -1,5 +1,5 @@
 """State, step, loop, optimizers, parallelism and checkpoints.
 
-Rooms: `evaluation` scores trained runs, `exporting` makes a file of one, `sweeping`
-trains many, `rate_range` looks for a learning rate, `ahead_of_time` compiles for TPUs.
+Rooms: `evaluation` scores trained runs, `exporting` makes a file of one, `sweep` trains
+many, `lr_range_test` looks for a learning rate, `ahead_of_time` compiles for TPUs.
 """

@@ -5,7 +5,7 @@ import math
 from jaxtyping import Float
 from numpy import ndarray
 
-from fmnist_jax.reporting.range_test.reading import READINGS, window
+from fmnist_jax.reporting.lr_range_test.reading import READINGS, window
 
 
 class Curve:

@@ -29,10 +29,10 @@ from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.selection import selects_on_test
 from fmnist_jax.training.start import check_config
-from fmnist_jax.training.sweeping.choose_mapping import choose_mapping
-from fmnist_jax.training.sweeping.jobs import Job
-from fmnist_jax.training.sweeping.mapping import MAPPINGS
-from fmnist_jax.training.sweeping.status import Standing, SweepStatus
+from fmnist_jax.training.sweep.choose_mapping import choose_mapping
+from fmnist_jax.training.sweep.jobs import Job
+from fmnist_jax.training.sweep.mapping import MAPPINGS
+from fmnist_jax.training.sweep.status import Standing, SweepStatus
 from fmnist_jax.training.transfer import find_origin
 
 

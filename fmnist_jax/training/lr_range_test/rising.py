@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from fmnist_jax.reporting.console import ProgressReport, log
+from fmnist_jax.reporting.lr_range_test.measurements import Measurements
 from fmnist_jax.reporting.metrics import loss_and_accuracy
-from fmnist_jax.reporting.range_test.measurements import Measurements
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.program import Program
 from fmnist_jax.training.state import TrainState

@@ -6,8 +6,8 @@ from typing import Any
 from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
-from fmnist_jax.reporting.range_test.measurements import Measurements
-from fmnist_jax.reporting.range_test.reading import READINGS, suggest
+from fmnist_jax.reporting.lr_range_test.measurements import Measurements
+from fmnist_jax.reporting.lr_range_test.reading import READINGS, suggest
 
 RESULT = 'lr_range_test.json'
 
@@ -51,7 +51,7 @@ def _figures(result: dict[str, Any]) -> dict[str, bytes]:
         return {}
     # Matplotlib takes half a second to import: not before training.
     from fmnist_jax.reporting.figures import style  # noqa: PLC0415
-    from fmnist_jax.reporting.figures.range_test import (  # noqa: PLC0415
+    from fmnist_jax.reporting.figures.lr_range_test import (  # noqa: PLC0415
         range_test_figure,
     )
 

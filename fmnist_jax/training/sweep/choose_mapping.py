@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax.errors import one_line
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.sweeping.mapping import MAPPINGS, InSequence, RunMapping
+from fmnist_jax.training.sweep.mapping import MAPPINGS, InSequence, RunMapping
 
 # Seconds of training for which another way than in sequence is worth a trial, and the
 # share of its time that it must save: one that is as fast today may be slower tomorrow.

@@ -17,15 +17,15 @@ from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log
-from fmnist_jax.reporting.range_test.measurements import Measurements
-from fmnist_jax.reporting.range_test.result import RESULT, write_result
+from fmnist_jax.reporting.lr_range_test.measurements import Measurements
+from fmnist_jax.reporting.lr_range_test.result import RESULT, write_result
 from fmnist_jax.training import provenance
 from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.rate_range.rise import Rise
-from fmnist_jax.training.rate_range.rising import measure
+from fmnist_jax.training.lr_range_test.rise import Rise
+from fmnist_jax.training.lr_range_test.rising import measure
 from fmnist_jax.training.start import Start, find_start
 from fmnist_jax.training.state import num_parameters
 

@@ -20,7 +20,7 @@ from fmnist_jax.training.build import build_experiment, with_numbers_of
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.parallel import DeviceGroup
 from fmnist_jax.training.program import Program, time_calls
-from fmnist_jax.training.sweeping.jobs import Job, Listener, train_jobs
+from fmnist_jax.training.sweep.jobs import Job, Listener, train_jobs
 
 # Runs of one program on a CPU, whose memory must hold what all of them compute.
 _MOST_MAPPED_CPU = 8

@@ -15,7 +15,7 @@ from fmnist_jax.reporting.sweep.outcomes import Outcome, write_outcomes
 from fmnist_jax.reporting.sweep.progress import SweepProgress
 from fmnist_jax.training.checkpoint import Checkpoints
 from fmnist_jax.training.experiment import Experiment
-from fmnist_jax.training.sweeping.jobs import Job, Listener
+from fmnist_jax.training.sweep.jobs import Job, Listener
 
 
 @dataclasses.dataclass(frozen=True)

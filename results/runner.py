@@ -176,6 +176,11 @@ def run(jobs: Sequence[Job], *, allow_dirty: bool = False) -> list[str]:
       The names of jobs that are not done; the others went on.
     """
     due = [job for job in jobs if not job.kept.exists()]
+    if len(due) < len(jobs):
+        log(
+            f'{len(jobs) - len(due)} of {len(jobs)} runs are kept, and are not run '
+            'again, but with another folder of --runs'
+        )
     failed, started = [], time.monotonic()
     for number, job in enumerate(due, start=1):
         elapsed = duration(time.monotonic() - started)

@@ -18,11 +18,11 @@ from ml_collections import ConfigDict, config_flags
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
+from fmnist_jax.models.compact import Compact
 from results import keep, runner
 from results.frontier import train
 from results.frontier.rows import ACCELERATOR, GOALS, ROWS, Row
 from results.frontier.runs import GROUP, read_row, source
-from results.frontier.tables import TIME_TO_ACCURACY
 from results.frontier.train import Place
 from tests import frontier_rows as fake
 from tests.conftest import ROOT, run_script
@@ -57,8 +57,6 @@ def test_a_row_fits_its_config(row):
         'train[55000:]',
     )
     assert not config.distillation.teachers  # The runner names them.
-    if row.name == 'tiny-distilled':
-        assert config.distillation.weight == 0.9
 
 
 # ml_collections loads the config file so.
@@ -121,7 +119,9 @@ def test_what_is_scored_on_test_was_chosen_on_validation(row):
 
 
 def test_ablations_change_what_they_say():
-    assert BY_NAME['tiny-distilled'].compared_with == 'tiny'
+    # What configs leave to the model.
+    left = {f'model.{name}': getattr(Compact, name) for name in ('expansion',)}
+    left['model.squeeze_excite'] = Compact.squeeze_excite
     for row in [row for row in ROWS if row.compared_with and row.config]:
         beside = BY_NAME[row.compared_with]
         assert BY_NAME[row.compared_with].num_seeds >= row.num_seeds
@@ -129,10 +129,30 @@ def test_ablations_change_what_they_say():
             config_lib.flatten(config_lib.to_dict(config_of(one)))
             for one in (beside, row)
         )
+        before = {**left, **before}
         changed = {field for field in now if now[field] != before[field]}
-        assert changed == row.overrides.keys() - beside.overrides.keys()
+        expected = row.overrides.keys() - beside.overrides.keys()
+        if row.name == 'tiny-distilled':
+            expected = {'distillation.weight', 'distillation.temperature'}
+        assert changed == expected
         assert changed
-        assert now['num_epochs'] == before['num_epochs']
+
+
+def test_blocks_are_compared_at_one_size():
+    rows = [row for row in ROWS if row.compared_with == 'five_minutes']
+    assert len(rows) == 3
+    of_goal = size_of(config_of(BY_NAME['five_minutes']))
+    for row in rows:
+        assert 0.97 < size_of(config_of(row)) / of_goal < 1.03
+        assert size_of(config_of(row)) <= 100_000
+
+
+def size_of(config: ConfigDict) -> int:
+    """How many parameters the model of a config has."""
+    model = create_model(num_classes=10, **config.model)
+    images = jnp.zeros((1, 28, 28, 1))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes['params']))
 
 
 def test_goals_are_those_that_were_set():
@@ -142,7 +162,6 @@ def test_goals_are_those_that_were_set():
     large = {row.name for row in ROWS if row.needs == ACCELERATOR}
     assert {'resnet20', 'wrn_16_4', 'wrn_28_10', 'wrn_40_4'} <= large
     assert not large & {'tiny', 'small', 'five_minutes'}
-    assert (ROOT / 'results' / 'runs' / TIME_TO_ACCURACY).parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -165,11 +184,7 @@ def test_no_other_trial_was_better_than_the_chosen_one(row):
     [(name, goal.limit) for goal in GOALS if goal.limit for name in goal.rows],
 )
 def test_a_goals_models_are_as_small_as_it_says(name, limit):
-    config = config_of(BY_NAME[name])
-    model = create_model(num_classes=10, **config.model)
-    images = jnp.zeros((1, 28, 28, 1))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
-    size = sum(leaf.size for leaf in jax.tree.leaves(shapes['params']))
+    size = size_of(config_of(BY_NAME[name]))
     assert size <= limit
     if name == 'small':
         # Kernels of 3x3, projections where channels change, BatchNorm after each.
@@ -308,6 +323,23 @@ def test_nothing_is_scored_before_the_choice_is_committed(
     told = capfd.readouterr().out
     assert 'the test set is not touched before a-trial' in told
     assert str(runs / 'frontier' / 'a-trial' / 'seed0' / 'metrics.jsonl') in told
+
+
+@pytest.mark.usefixtures('rows', 'committed')
+def test_a_row_is_measured_again_elsewhere(commands, tmp_path, monkeypatch, capfd):
+    """What is kept is not run again, but beside it: the choice stands as committed."""
+    workdir, kept, again = (tmp_path / name for name in ('work', 'kept', 'again'))
+    assert train.run([fake.TRIAL, fake.SCORED], workdir, kept) == []
+    commands.clear()
+    assert train.run([fake.SCORED], workdir, kept) == []
+    assert not commands
+    assert '3 of 3 runs are kept, and are not run again' in capfd.readouterr().out
+    assert len(train.run([fake.SCORED], tmp_path / 'other', again)) == 3
+    monkeypatch.setattr(keep, 'RUNS', kept)
+    assert train.run([fake.SCORED], workdir, again) == []
+    assert commands
+    for seed, one in read_row(again, fake.SCORED).items():
+        assert one.test == read_row(kept, fake.SCORED)[seed].test
 
 
 def test_committed_is_what_git_says(tmp_path, monkeypatch):

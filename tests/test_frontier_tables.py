@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmnist_jax.reporting.units import duration
 from results import tables
 from results.frontier import choices, figures, runs
 from results.frontier import tables as frontier_tables
@@ -104,9 +105,9 @@ def test_views_and_ensembles_are_lines_that_no_goal_judges(rows, tmp_path):
     assert views['gap to the goal'] == ensemble['gap to the goal'] == 'not judged'
     assert views['runs'] == '1 of 3'
     assert ensemble['test'] == '**92.34 %**'
-    # All that its members took.
-    total = sum(figures_of(SEEDS / f'seed{seed}')['train_seconds'] for seed in range(3))
-    assert ensemble['training'].startswith(f'{total // 60:.0f} min')
+    # Three members, each as fast as the fastest.
+    times = [figures_of(SEEDS / f'seed{seed}')['train_seconds'] for seed in range(3)]
+    assert ensemble['training'] == f'{duration(3 * min(times))}, 2 x cpu'
     assert ensemble['parameters'] == '23,220 (over)'
 
 
@@ -124,12 +125,34 @@ def test_calibration_is_judged_after_scaling(rows, tmp_path):
     errors, scaled = [0.02, 0.03], [0.004, 0.009]
     for seed in range(2):
         path = fake.put(tmp_path, fake.SCORED, seed) / 'eval' / 'test' / 'metrics.json'
-        values = {'temperature': 1.5, 'ece': scaled[seed]}
+        bins = [{'count': 10_000, 'confidence': 0.9}]
+        values = {'temperature': 1.5, 'ece': scaled[seed], 'calibration_bins': bins}
         edit(path, ece=errors[seed], calibration=values)
     line = line_of(frontier_tables.calibration_table(tmp_path), 'a')
     assert line['ECE'] == '0.0250 ± 0.0071'
     assert line['ECE after scaling'] == '**0.0065 ± 0.0035**'
     assert line['gap to the goal'] == '+0.0015'
+    # √(2 · 0.9 · 0.1 / (10,000 π))
+    assert line['by chance alone'] == '0.0024'
+
+
+def test_calibration_errors_of_chance_are_those_of_drawn_labels():
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.4, 1, 10_000) ** 0.2
+    which = np.minimum((15 * confidence).astype(int), 14)
+    bins = [
+        {'count': np.sum(which == i), 'confidence': np.mean(confidence[which == i])}
+        for i in np.unique(which)
+    ]
+    drawn = []
+    for _ in range(300):
+        hits = random.random(10_000) < confidence
+        off = [
+            abs(np.sum(hits[which == i] - confidence[which == i])) for i in range(15)
+        ]
+        drawn.append(np.sum(off) / 10_000)
+    error = frontier_tables.chance_error(bins)
+    np.testing.assert_allclose(error, np.mean(drawn), rtol=0.05)
 
 
 def test_choices_are_trials_on_validation_alone(rows, tmp_path):
@@ -139,7 +162,7 @@ def test_choices_are_trials_on_validation_alone(rows, tmp_path):
     found = figures_of(SEEDS / 'seed0')
     assert line['validation, best'] == f'{100 * found["validation_accuracy"]:.2f} %'
     assert line['of epoch'] == str(found['best_epoch'])
-    assert '**chosen**' in line.values()
+    assert 'the only trial' in line.values()
     assert 'test' not in ''.join(line)
 
 
@@ -148,6 +171,8 @@ def test_nothing_is_chosen_before_all_trials_are_there(rows, monkeypatch, tmp_pa
     monkeypatch.setattr(choices, 'ROWS', (*fake.ROWS, other))
     fake.put(tmp_path, fake.TRIAL, 0)
     assert '**chosen**' not in choices.choices_table(tmp_path)
+    set_accuracy(fake.put(tmp_path, other, 0), 0.1)
+    assert '**chosen**' in line_of(choices.choices_table(tmp_path), 'a-trial').values()
 
 
 def test_ablations_are_paired_by_seed(rows, tmp_path):
@@ -156,11 +181,14 @@ def test_ablations_are_paired_by_seed(rows, tmp_path):
         for row in (fake.BASE, fake.PART):
             folder = fake.put(tmp_path, row, seed)
             set_accuracy(folder, accuracies[row.name][seed])
+            edit(folder / 'provenance.json', model={'num_parameters': 7740})
     differences = 100 * np.subtract(accuracies['part'], accuracies['base'])
     error = np.std(differences, ddof=1) / np.sqrt(3)
     line = line_of(choices.ablations_table(tmp_path), 'part')
     assert line['difference (points)'] == f'{np.mean(differences):+.2f} ± {error:.2f}'
     assert line['validation'] == percents(accuracies['part'])
+    assert line['its validation'] == percents(accuracies['base'])
+    assert line['its parameters'] == line['parameters'] == '7,740'
     assert (line['seeds'], line['time of an epoch, ratio']) == ('3', '1.00')
     # Of a seed that only one of them has, nothing.
     shutil.rmtree(tmp_path / 'frontier' / 'base' / 'seed1')
@@ -168,6 +196,12 @@ def test_ablations_are_paired_by_seed(rows, tmp_path):
     line = line_of(choices.ablations_table(tmp_path), 'part')
     assert line['seeds'] == '2 of 3'
     assert line['difference (points)'].startswith(f'{np.mean(differences):+.2f} ±')
+    # On other devices, times say nothing.
+    path = tmp_path / 'frontier' / 'part' / 'seed0' / 'provenance.json'
+    devices = {**json.loads(path.read_text())['devices'], 'number': 1}
+    edit(path, devices=devices)
+    line = line_of(choices.ablations_table(tmp_path), 'part')
+    assert line['time of an epoch, ratio'] == '-'
 
 
 def test_an_ablation_that_diverged_is_told(rows, tmp_path):

@@ -102,3 +102,9 @@ def test_what_does_not_fit_has_a_row_of_its_own():
         '|'
     )
     assert '`v5e:2x4`' not in tpu.scaling_table({'linear': reports})
+
+
+def test_a_slice_that_was_not_compiled_has_no_row():
+    compiled = {'tinyvgg': [x for x in COMPILED['tinyvgg'] if x['cores'] == 256]}
+    (row,) = tpu.steps_table(compiled).splitlines()[2:]
+    assert '`v5e:16x16`' in row

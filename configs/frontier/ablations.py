@@ -1,6 +1,6 @@
-"""What the parts of a recipe are measured on: `compact`, plainly trained.
+"""What most parts of a recipe are measured on: `compact`, plainly trained.
 
-    python -m results.frontier --workdir=runs/frontier
+    taskset -c 0 python -m results.frontier ablation-base --workdir=runs/frontier
 
 Rows of results/frontier/rows.py add a part each, or change one; see
 results/frontier.md.

@@ -3,7 +3,7 @@
     python -m fmnist_jax.main --config=configs/frontier/five_minutes.py
 
 configs/frontier/small.py's model for fewer epochs, and with fewer changes to the
-images, since they are seen less often. Its trial is in results/frontier.md.
+images. Its only trial is in results/frontier.md.
 
 Measured (results/runs/frontier/five_minutes):
 test accuracy 93.47 ± 0.07 %, at the epoch of the best validation accuracy (94.19 ± 0.20

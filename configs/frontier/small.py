@@ -3,7 +3,7 @@
     python -m fmnist_jax.main --config=configs/frontier/small.py
 
 Basic residual blocks at 16, 36 and 72 channels, 96,226 parameters, light augmentation,
-averaged weights. Its trial is in results/frontier.md.
+averaged weights. Its only trial is in results/frontier.md.
 
 Measured (results/runs/frontier/small):
 test accuracy 94.21 ± 0.11 %, at the epoch of the best validation accuracy (94.79 ± 0.10

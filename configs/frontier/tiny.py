@@ -3,7 +3,7 @@
     python -m fmnist_jax.main --config=configs/frontier/tiny.py
 
 configs/tinyvgg.py's recipe, longer, with averaged weights. What else was tried is in
-results/frontier.md.
+results/frontier.md; with a teacher it is configs/frontier/tiny_distilled.py.
 
 Measured (results/runs/frontier/tiny):
 test accuracy 91.68 ± 0.18 %, at the epoch of the best validation accuracy (92.38 ± 0.16

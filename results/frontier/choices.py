@@ -46,8 +46,13 @@ def _choice(
         ', '.join(str(run.best['epoch']) for run in runs),
         percents([run.lines('validation')[-1]['accuracy'] for run in runs]),
         duration(statistics.mean(run.seconds for run in runs)),
-        '**chosen**' if is_chosen else '',
+        _verdict(target) if is_chosen else '',
     )
+
+
+def _verdict(target: Row) -> str:
+    trials = [row for row in ROWS if row.trial_of == target.name]
+    return '**chosen**' if len(trials) > 1 else 'the only trial'
 
 
 def _changes(row: Row) -> str:
@@ -61,23 +66,31 @@ def _changes(row: Row) -> str:
 def ablations_table(runs: Path) -> str:
     """A line for each part of a recipe, beside the same seeds without it."""
     header = (
-        *('part', 'row', 'beside', 'validation', 'difference (points)', 'seeds'),
-        'time of an epoch, ratio',
+        *('part', 'row', 'parameters', 'validation'),
+        *('beside', 'its parameters', 'its validation', 'difference (points)'),
+        *('seeds', 'time of an epoch, ratio'),
     )
     lines = []
     for row in [row for row in ROWS if row.compared_with]:
         kept, base = read_row(runs, row), read_row(runs, row_named(row.compared_with))
         pairs = [
-            pair for pair in paired(kept, base) if None not in map(_validation, pair)
+            (one, other)
+            for one, other in paired(kept, base)
+            if one.validation is not None and other.validation is not None
         ]
-        start = (row.title, f'`{row.name}`', f'`{row.compared_with}`')
+        names = f'`{row.name}`', f'`{row.compared_with}`'
         if not pairs:
-            lines.append((*start, MISSING, missing(runs, row), '', ''))
+            cells = (names[0], *[MISSING] * 2, names[1], *[MISSING] * 2)
+            lines.append((row.title, *cells, missing(runs, row), '', ''))
             continue
         lines.append(
             (
-                *start,
-                percents([one.validation for one, _ in pairs]),
+                row.title,
+                *(
+                    cell
+                    for name, side in zip(names, zip(*pairs, strict=True), strict=True)
+                    for cell in (name, *_size_and_validation(side))
+                ),
                 paired_difference(
                     [100 * (one.validation - other.validation) for one, other in pairs]
                 ),
@@ -88,8 +101,12 @@ def ablations_table(runs: Path) -> str:
     return markdown_table(header, lines)
 
 
-def _validation(kept: Kept) -> float | None:
-    return kept.validation
+def _size_and_validation(kept: Sequence[Kept]) -> tuple[str, str]:
+    size = kept[0].num_parameters
+    return (
+        MISSING if size is None else f'{size:,}',
+        percents([one.validation for one in kept]),
+    )
 
 
 def paired_difference(differences: Sequence[float]) -> str:
@@ -105,8 +122,10 @@ def paired_difference(differences: Sequence[float]) -> str:
 
 
 def _epoch_ratio(row: Row, pairs: Sequence[tuple[Kept, Kept]]) -> str:
-    """The median of the ratios of the median epochs' speeds."""
-    if not row.config:
+    """The median of the ratios of the median epochs' speeds, on the same devices."""
+    if not row.config or any(
+        one.run.devices != other.run.devices for one, other in pairs
+    ):
         return MISSING
     ratios = [
         other.run.images_per_second / one.run.images_per_second for one, other in pairs

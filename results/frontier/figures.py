@@ -105,7 +105,7 @@ def _ours(runs: Path) -> list[dict[str, Any]]:
     ]
     for row in [row for row in ROWS if row.is_scored]:
         kept = {s: one for s, one in read_row(runs, row).items() if one.test}
-        measured = [seconds(runs, row, seed) for seed in kept]
+        measured = seconds(runs, row)
         platforms = [one.run.devices['platform'] for one in kept.values() if one.run]
         if kept:
             one = next(iter(kept.values()))
@@ -113,7 +113,7 @@ def _ours(runs: Path) -> list[dict[str, Any]]:
                 _make(
                     row.name,
                     [x.test for x in kept.values()],
-                    [value for value in measured if value is not None],
+                    [] if measured is None else [measured],
                     one.num_parameters,
                     platforms[0] if platforms else 'cpu',
                 )

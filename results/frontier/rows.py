@@ -184,7 +184,6 @@ def _again(of: str, title: str) -> tuple[Row, Row]:
 
 _MIRROR = {'name': 'horizontal_flip'}
 _CROP = {'name': 'pad_and_crop', 'padding': 1}
-_DISTILLED = {'distillation.weight': 0.9, 'distillation.temperature': 4.0}
 
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
@@ -205,9 +204,8 @@ _TINY = (
     *_goal_row(
         'tiny-distilled',
         'tiny, distilled from small',
-        'frontier/tiny',
+        'frontier/tiny_distilled',
         compared_with='tiny',
-        overrides=_DISTILLED,
         teachers=('small',),
     ),
 )
@@ -230,6 +228,19 @@ BASE = 'ablation-base'
 def _ablation(name: str, title: str, *changes: tuple[str, object], **fields) -> Row:
     fields = {'config': 'frontier/ablations', 'compared_with': BASE, **fields}
     return Row(f'ablation-{name}', title, overrides=dict(changes), **fields)
+
+
+def _block(name: str, title: str, **fields: object) -> Row:
+    """Other blocks than those of `five_minutes`, at its size."""
+    changes = {f'model.{field}': value for field, value in fields.items()}
+    return Row(
+        f'ablation-{name}',
+        title,
+        'frontier/blocks',
+        changes,
+        num_seeds=2,
+        compared_with='five_minutes',
+    )
 
 
 def _augmented(name: str, title: str, **arguments: object) -> Row:
@@ -275,6 +286,22 @@ ABLATIONS = (
         ('optimizer.sam_radius', 0.05),
     ),
     _ablation('muon', 'Muon for AdamW', *_MUON),
+    _block(
+        'plain_blocks',
+        'without shortcuts',
+        block='conv',
+        depths=(2, 2, 2),
+        widths=(16, 36, 74),
+    ),
+    _block('squeeze_excite', 'with squeeze-excite', squeeze_excite=8),
+    _block(
+        'inverted_residuals',
+        'inverted residuals, depthwise, for residual blocks',
+        block='bottleneck',
+        expansion=4,
+        depths=(2, 2, 2),
+        widths=(18, 38, 76),
+    ),
     _ablation(
         'flips', 'mirrored views, too', config='', runs_of=BASE, evaluation=(FLIP,)
     ),

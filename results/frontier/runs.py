@@ -101,17 +101,23 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def seconds(runs: Path, row: Row, seed: int) -> float | None:
-    """Time spent training a run, or all that an ensemble is made of.
+def seconds(runs: Path, row: Row) -> float | None:
+    """Time spent training the fastest run of a row; others had a busier machine.
 
-    Without compilation and evaluation, and without what its teachers took. None where
-    a run of them is not kept.
+    Without compilation and evaluation, and without what its teachers took. Of an
+    ensemble, that of all its members, each as fast as the fastest of its row. None
+    where nothing is kept.
     """
-    if not row.members:
-        kept = read_row(runs, row).get(seed)
-        return kept.run.seconds if kept and kept.run else None
-    parts = [seconds(runs, *source(name, seed)) for name in row.members]
-    return None if None in parts else sum(parts)
+    if row.members:
+        parts = [seconds(runs, member) for member in members(row)]
+        return None if None in parts else sum(parts)
+    kept = read_row(runs, row).values()
+    return min((one.run.seconds for one in kept if one.run), default=None)
+
+
+def members(row: Row) -> list[Row]:
+    """The rows whose runs an ensemble is made of, one for each member."""
+    return [source(name, 0)[0] for name in row.members]
 
 
 def paired(

@@ -1,6 +1,7 @@
 """Tables of results/frontier.md: goals, calibration, robustness, time; elsewhere."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from results.frontier.rows import (
     Goal,
     Row,
 )
-from results.frontier.runs import read_row, seconds
+from results.frontier.runs import members, read_row, seconds
 
 # What `benchmarks.time_to_accuracy` measured on a GPU, in results/runs.
 TIME_TO_ACCURACY = 'time_to_accuracy.json'
@@ -67,47 +68,70 @@ def _over(num_parameters: int, goal: Goal) -> str:
 
 
 def _shortest_training(runs: Path, row: Row) -> str:
-    """That of the fastest seed, and where: others had a busier machine."""
-    found = [seconds(runs, row, seed) for seed in range(row.num_seeds)]
-    known = [value for value in found if value is not None]
-    if not known:
+    """That of the fastest run, and where."""
+    shortest = seconds(runs, row)
+    if shortest is None:
         return MISSING
-    kept = [one.run for one in read_row(runs, row).values() if one.run]
-    where = sorted({f'{run.devices["number"]} x {run.devices["kind"]}' for run in kept})
-    return ', '.join((duration(min(known)), *where))
+    trained = members(row) or [row]
+    kept = [run for one in trained for run in read_row(runs, one).values()]
+    devices = [one.run.devices for one in kept if one.run]
+    where = sorted({f'{one["number"]} x {one["kind"]}' for one in devices})
+    return ', '.join((duration(shortest), *where))
 
 
 def calibration_table(runs: Path) -> str:
     """A line for each scored row: calibration before and after temperature scaling."""
     header = (
-        *('row', 'temperature', 'ECE', 'ECE after scaling', 'best elsewhere', 'goal'),
-        'gap to the goal',
+        *('row', 'temperature', 'ECE', 'ECE after scaling', 'by chance alone'),
+        *('best elsewhere', 'goal', 'gap to the goal'),
     )
+    ends = (f'{ECE_ELSEWHERE:.3f}', f'{ECE_GOAL:.3f}')
     lines = []
-    for row in _rows_of_goals():
-        scores = [one.scores for one in read_row(runs, row).values()]
-        calibrations = [x['calibration'] for x in scores if 'calibration' in x]
-        ends = (f'{ECE_ELSEWHERE:.3f}', f'{ECE_GOAL:.3f}')
-        if not calibrations:
-            text = missing(runs, row)
-            lines.append((f'`{row.name}`', MISSING, MISSING, text, *ends, ''))
-            continue
-        after = [x['ece'] for x in calibrations]
-        lines.append(
-            (
-                f'`{row.name}`',
-                spread([x['temperature'] for x in calibrations], 3),
-                spread([x['ece'] for x in scores if 'calibration' in x], 4),
-                f'**{spread(after, 4)}**',
-                *ends,
-                f'{statistics.mean(after) - ECE_GOAL:+.4f}',
-            )
-        )
+    for goal in GOALS:
+        for name in (*goal.rows, *goal.others):
+            row = row_named(name)
+            scores = [one.scores for one in read_row(runs, row).values()]
+            scores = [x for x in scores if 'calibration' in x]
+            if not scores:
+                text = missing(runs, row)
+                lines.append((f'`{name}`', *[MISSING] * 2, text, MISSING, *ends, ''))
+                continue
+            after = statistics.mean(x['calibration']['ece'] for x in scores)
+            gap = f'{after - ECE_GOAL:+.4f}' if name in goal.rows else 'not judged'
+            lines.append((f'`{name}`', *_calibration_cells(scores), *ends, gap))
     return markdown_table(header, lines)
 
 
-def _rows_of_goals() -> list[Row]:
-    return [row_named(name) for goal in GOALS for name in (*goal.rows, *goal.others)]
+def _calibration_cells(scores: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    scaled = [one['calibration'] for one in scores]
+    by_chance = [chance_error(one['calibration_bins']) for one in scaled]
+    return (
+        spread([one['temperature'] for one in scaled], 3),
+        spread([one['ece'] for one in scores], 4),
+        f'**{spread([one["ece"] for one in scaled], 4)}**',
+        f'{statistics.mean(by_chance):.4f}',
+    )
+
+
+def chance_error(bins: Sequence[Mapping[str, Any]]) -> float:
+    """The calibration error that chance alone gives, as large as these bins are.
+
+    Whoever is right as often as it is confident is off by √(2np(1-p)/π) of the n images
+    of a bin on average, p their mean confidence: the mean deviation of a normal
+    distribution of a binomial's variance.
+
+    Args:
+      bins: with a `count` and a mean `confidence` each, as
+        `reporting.metrics.calibration_bins` gives them; one image at least.
+
+    Returns:
+      The sum over bins, as a share of all images.
+    """
+    deviations = [
+        math.sqrt(2 * x['count'] * x['confidence'] * (1 - x['confidence']) / math.pi)
+        for x in bins
+    ]
+    return sum(deviations) / sum(x['count'] for x in bins)
 
 
 def robustness_table(runs: Path) -> str:

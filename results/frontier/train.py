@@ -4,7 +4,9 @@ For each row of `results/frontier/rows.py`, or those named, trains its seeds in
 `FOLDER/ROW` and scores them as the row says, one process after another: the first seed
 of all rows, then the second; a run after those that it learns from. Small files are
 kept in `results/runs/frontier/ROW/seedN`; see `results/runner.py` for what is kept, and
-what is gone on with. `--list` says what is kept and what is missing.
+what is gone on with. `--list` says what is kept and what is missing. What is kept is
+not run again, but with another folder of `--runs`, and those that it learns from or is
+made of with it.
 
 The test set is scored once for each finished run of a row that says so, and only if the
 trial that the row was chosen from is committed; with `--allow-dirty`, never. Rows that
@@ -105,10 +107,10 @@ def run(
     due = [(row, seed) for row in rows for seed in range(row.num_seeds)]
     # As far as the latest seed that it needs; then in the order of the rows.
     due.sort(key=lambda one: max(one[1], *(seed for _, seed in _sources(*one)), 0))
-    due = [one for one in due if not kept_folder(runs, *one).exists()]
-    due = _possible(due)
+    kept = [one for one in due if kept_folder(runs, *one).exists()]
+    due = _possible([one for one in due if one not in kept])
     place = Place(workdir, runs, keeps=not allow_dirty)
-    jobs = [_job(row, seed, place) for row, seed in due]
+    jobs = [_job(row, seed, place) for row, seed in (*kept, *due)]
     return runner.run(jobs, allow_dirty=allow_dirty)
 
 
@@ -187,8 +189,10 @@ def check_chosen(row: Row, runs: Path) -> None:
     """
     trial, _ = source(row.chosen_from, 0)
     for seed in range(trial.num_seeds):
-        path = kept_folder(runs, trial, seed) / workdir_lib.METRICS
-        if not is_committed(path):
+        # Who measures again, and keeps elsewhere, need not choose again.
+        folders = [kept_folder(one, trial, seed) for one in (runs, keep.RUNS)]
+        path, *others = [folder / workdir_lib.METRICS for folder in folders]
+        if not any(map(is_committed, (path, *others))):
             raise Failure(
                 f'the test set is not touched before {row.chosen_from}, which chose '
                 f'this recipe on validation, is committed, and {path} is not; run that '
@@ -214,13 +218,16 @@ def is_committed(path: Path) -> bool:
 def _check_trained(row: Row, seed: int, place: Place) -> None:
     """Checks that a run that another learns from, or scores, is there and is done."""
     folder, kept = place.folder(row, seed), place.kept(row, seed)
-    advice = f'run the row {row.name} first'
+    advice = f'run the row {row.name} first, in the same --workdir'
     if place.keeps and not kept.exists():
         raise Failure(f'{kept} is missing; {advice}')
+    if place.keeps:
+        # Else it would not be run: its small files are kept already.
+        advice += ', with another folder of --runs'
     try:
         begun = Run.read(folder)
     except UserError as error:
-        raise Failure(f'{error}; {advice}, in the same --workdir') from error
+        raise Failure(f'{error}; {advice}') from error
     if begun.epochs < begun.config['num_epochs']:
         raise Failure(f'{folder} is not trained to its end; {advice}')
 

@@ -179,7 +179,7 @@ def run(jobs: Sequence[Job], *, allow_dirty: bool = False) -> list[str]:
     if len(due) < len(jobs):
         log(
             f'{len(jobs) - len(due)} of {len(jobs)} runs are kept, and are not run '
-            'again, but with another folder of --runs'
+            'again, but with another --workdir and another --runs'
         )
     failed, started = [], time.monotonic()
     for number, job in enumerate(due, start=1):

@@ -34,7 +34,7 @@ from results import (
     sweeps,
     tpu,
 )
-from results.frontier import cells, choices
+from results.frontier import ablations, cells, choices
 from results.frontier import tables as frontier_tables
 
 ROOT = Path(__file__).parent.parent
@@ -231,7 +231,7 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'goals': (cells.read, frontier_tables.goals_table),
         'calibration': (cells.read, frontier_tables.calibration_table),
         'choices': (cells.read, choices.choices_table),
-        'ablations': (cells.read, choices.ablations_table),
+        'ablations': (cells.read, ablations.ablations_table),
         'robustness': (cells.read, frontier_tables.robustness_table),
         'time': (cells.read, frontier_tables.time_table),
         'elsewhere': (frontier_tables.read_elsewhere, frontier_tables.elsewhere_table),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from results.frontier import choices, figures, runs, tables, train
+from results.frontier import ablations, choices, figures, runs, tables, train
 from results.frontier.rows import CALIBRATE, FLIP, Goal, Row
 from results.frontier.runs import GROUP
 from tests.kept_runs import SEEDS, edit
@@ -58,7 +58,7 @@ GOALS = (Goal('few', '89.1', 92.0, ('a',), ('a-flip', 'a-ensemble'), limit=8000)
 
 def use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts these rows and goals in the place of the real ones."""
-    for module in (train, choices, figures, runs, tables):
+    for module in (train, ablations, choices, figures, runs, tables):
         monkeypatch.setattr(module, 'ROWS', ROWS)
     monkeypatch.setattr(tables, 'GOALS', GOALS)
 

@@ -120,8 +120,8 @@ def test_what_is_scored_on_test_was_chosen_on_validation(row):
 
 def test_ablations_change_what_they_say():
     # What configs leave to the model.
-    left = {f'model.{name}': getattr(Compact, name) for name in ('expansion',)}
-    left['model.squeeze_excite'] = Compact.squeeze_excite
+    names = ('expansion', 'squeeze_excite')
+    left = {f'model.{name}': getattr(Compact, name) for name in names}
     for row in [row for row in ROWS if row.compared_with and row.config]:
         beside = BY_NAME[row.compared_with]
         assert BY_NAME[row.compared_with].num_seeds >= row.num_seeds
@@ -215,9 +215,10 @@ def test_a_kept_run_is_of_its_row(path):
 
 
 @pytest.fixture
-def rows(monkeypatch):
-    """Small rows, and whatever is being changed in the checkout."""
+def rows(monkeypatch, tmp_path):
+    """Small rows, and whatever is being changed in the checkout; it keeps elsewhere."""
     fake.use(monkeypatch)
+    monkeypatch.setattr(keep, 'RUNS', tmp_path / 'runs')
     monkeypatch.setattr(runner, '_is_clean_commit', lambda commit: True)
 
 
@@ -328,18 +329,25 @@ def test_nothing_is_scored_before_the_choice_is_committed(
 @pytest.mark.usefixtures('rows', 'committed')
 def test_a_row_is_measured_again_elsewhere(commands, tmp_path, monkeypatch, capfd):
     """What is kept is not run again, but beside it: the choice stands as committed."""
-    workdir, kept, again = (tmp_path / name for name in ('work', 'kept', 'again'))
-    assert train.run([fake.TRIAL, fake.SCORED], workdir, kept) == []
+    runs, again = tmp_path / 'runs', tmp_path / 'again'
+    assert train.run([fake.TRIAL, fake.SCORED], tmp_path / 'work', runs) == []
+    for seed in range(3):
+        scores = runs / GROUP / 'a' / f'seed{seed}' / 'eval' / 'test' / 'metrics.json'
+        edit(scores, accuracy=0.8)
     commands.clear()
-    assert train.run([fake.SCORED], workdir, kept) == []
+    assert train.run([fake.SCORED], tmp_path / 'work', runs) == []
     assert not commands
     assert '3 of 3 runs are kept, and are not run again' in capfd.readouterr().out
-    assert len(train.run([fake.SCORED], tmp_path / 'other', again)) == 3
-    monkeypatch.setattr(keep, 'RUNS', kept)
-    assert train.run([fake.SCORED], workdir, again) == []
-    assert commands
-    for seed, one in read_row(again, fake.SCORED).items():
-        assert one.test == read_row(kept, fake.SCORED)[seed].test
+    assert train.run([fake.SCORED], tmp_path / 'work-again', again) == []
+    assert [command[0] for command in commands].count('fmnist_jax.evaluate') == 3
+    measured = [
+        [one.test for one in read_row(folder, fake.SCORED).values()]
+        for folder in (runs, again)
+    ]
+    assert measured == [3 * [0.8], 3 * [0.9]]
+    # No trial is committed where trials are.
+    monkeypatch.setattr(keep, 'RUNS', tmp_path / 'none')
+    assert len(train.run([fake.SCORED], tmp_path / 'w', tmp_path / 'r')) == 3
 
 
 def test_committed_is_what_git_says(tmp_path, monkeypatch):
@@ -412,7 +420,7 @@ def test_a_student_waits_for_its_teacher(rows, commands, tmp_path, capfd):
     ]
     told = capfd.readouterr().out
     assert f'{teacher} is not trained to its end' in told
-    assert 'in the same --workdir' in told
+    assert 'in the same --workdir and with another --runs' in told
 
 
 def test_rows_that_need_an_accelerator_are_left_out_without_one(

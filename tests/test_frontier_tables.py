@@ -4,14 +4,16 @@ import dataclasses
 import io
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import special
 
 from fmnist_jax.reporting.units import duration
 from results import tables
-from results.frontier import choices, figures, runs
+from results.frontier import ablations, choices, figures, runs
 from results.frontier import tables as frontier_tables
 from results.frontier.rows import ROWS
 from tests import frontier_rows as fake
@@ -40,6 +42,11 @@ def lines_of(table: str) -> list[dict[str, str]]:
 def line_of(table: str, name: str) -> dict[str, str]:
     (line,) = [line for line in lines_of(table) if f'`{name}`' in line.values()]
     return line
+
+
+def ablation(runs: Path, name: str) -> dict[str, str]:
+    """A line of the ablations."""
+    return line_of(ablations.ablations_table(runs), name)
 
 
 def percents(values: list[float], digits: int = 2) -> str:
@@ -175,41 +182,47 @@ def test_nothing_is_chosen_before_all_trials_are_there(rows, monkeypatch, tmp_pa
     assert '**chosen**' in line_of(choices.choices_table(tmp_path), 'a-trial').values()
 
 
-def test_ablations_are_paired_by_seed(rows, tmp_path):
-    accuracies = {'base': [0.90, 0.92, 0.91], 'part': [0.905, 0.921, 0.924]}
-    for seed in range(3):
-        for row in (fake.BASE, fake.PART):
+def test_ablations_are_compared_with_all_runs_without_the_part(rows, tmp_path):
+    accuracies = {'base': [0.90, 0.92, 0.91], 'part': [0.905, 0.921]}
+    for row in (fake.BASE, fake.PART):
+        for seed, accuracy in enumerate(accuracies[row.name]):
             folder = fake.put(tmp_path, row, seed)
-            set_accuracy(folder, accuracies[row.name][seed])
+            set_accuracy(folder, accuracy)
             edit(folder / 'provenance.json', model={'num_parameters': 7740})
-    differences = 100 * np.subtract(accuracies['part'], accuracies['base'])
-    error = np.std(differences, ddof=1) / np.sqrt(3)
-    line = line_of(choices.ablations_table(tmp_path), 'part')
-    assert line['difference (points)'] == f'{np.mean(differences):+.2f} ± {error:.2f}'
+    base, part = (100 * np.array(accuracies[name]) for name in ('base', 'part'))
+    difference = np.mean(part) - np.mean(base)
+    # Welch's t-test, by the integral of Student's distribution.
+    squares = np.var(part, ddof=1) / 2, np.var(base, ddof=1) / 3
+    freedom = sum(squares) ** 2 / (squares[0] ** 2 / 1 + squares[1] ** 2 / 2)
+    t = difference / np.sqrt(sum(squares))
+    p = special.betainc(freedom / 2, 0.5, freedom / (freedom + t**2))
+    line = ablation(tmp_path, 'part')
+    expected = f'{difference:+.2f} ± {np.sqrt(sum(squares)):.2f}'
+    assert (line['difference (points)'], line['p']) == (expected, f'{p:.3f}')
+    assert line['parameters'] == line['its parameters'] == '7,740'
     assert line['validation'] == percents(accuracies['part'])
     assert line['its validation'] == percents(accuracies['base'])
-    assert line['its parameters'] == line['parameters'] == '7,740'
-    assert (line['seeds'], line['time of an epoch, ratio']) == ('3', '1.00')
-    # Of a seed that only one of them has, nothing.
-    shutil.rmtree(tmp_path / 'frontier' / 'base' / 'seed1')
-    differences = differences[[0, 2]]
-    line = line_of(choices.ablations_table(tmp_path), 'part')
-    assert line['seeds'] == '2 of 3'
-    assert line['difference (points)'].startswith(f'{np.mean(differences):+.2f} ±')
+    assert (line['seeds'], line['its seeds']) == ('2 of 3', '3')
     # On other devices, times say nothing.
     path = tmp_path / 'frontier' / 'part' / 'seed0' / 'provenance.json'
     devices = {**json.loads(path.read_text())['devices'], 'number': 1}
+    assert float(line['time of an epoch, ratio']) > 0.5
     edit(path, devices=devices)
-    line = line_of(choices.ablations_table(tmp_path), 'part')
-    assert line['time of an epoch, ratio'] == '-'
+    assert ablation(tmp_path, 'part')['time of an epoch, ratio'] == '-'
+
+
+def test_an_ablation_of_one_run_has_no_error(rows, tmp_path):
+    for row in (fake.BASE, fake.PART):
+        set_accuracy(fake.put(tmp_path, row, 0), 0.9 + 0.01 * (row == fake.PART))
+    line = ablation(tmp_path, 'part')
+    assert (line['difference (points)'], line['p']) == ('+1.00', '-')
 
 
 def test_an_ablation_that_diverged_is_told(rows, tmp_path):
     fake.put(tmp_path, fake.BASE, 0)
     folder = fake.put(tmp_path, fake.PART, 0)
     (folder / 'divergence.json').write_text('{"message": ""}')
-    line = line_of(choices.ablations_table(tmp_path), 'part')
-    assert line['difference (points)'] == '1 diverged'
+    assert ablation(tmp_path, 'part')['seeds'] == '1 diverged'
 
 
 def test_an_ablation_of_views_takes_what_was_scored(rows, tmp_path):
@@ -219,8 +232,13 @@ def test_an_ablation_of_views_takes_what_was_scored(rows, tmp_path):
         folder = fake.put(tmp_path, fake.MIRRORED, seed)
         scores = folder / 'eval' / 'validation-flip' / 'metrics.json'
         edit(scores, accuracy=0.91 + 0.01 * seed, views='flip')
-    line = line_of(choices.ablations_table(tmp_path), 'mirrored')
+    # A run of the base that was not scored so says nothing.
+    set_accuracy(fake.put(tmp_path, fake.BASE, 2), 0.1)
+    line = ablation(tmp_path, 'mirrored')
     assert line['difference (points)'] == '+1.50 ± 0.50'
+    # Student's t of 3, with one degree of freedom: Cauchy's distribution.
+    assert line['p'] == f'{1 - 2 * np.arctan(3) / np.pi:.3f}'
+    assert line['seeds'] == line['its seeds'] == '2 of 3'
     assert line['time of an epoch, ratio'] == '-'
 
 

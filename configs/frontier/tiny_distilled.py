@@ -13,7 +13,8 @@ run has the teacher of the same seed.
 Measured (results/runs/frontier/tiny-distilled):
 test accuracy 92.15 ± 0.18 %, at the epoch of the best validation accuracy (92.89 ± 0.58
 %); seeds 0, 1, 2. 7,740 parameters, 60 epochs. The fastest of the runs trained for 9
-min 11 s, on 2 cores of Intel(R) Xeon(R) Processor (5,990 images/s)."""
+min 11 s, on 2 cores of Intel(R) Xeon(R) Processor (5,990 images/s).
+"""
 
 from ml_collections import ConfigDict
 

@@ -1,15 +1,14 @@
-"""Tables of results/frontier.md made of validation alone: trials, and ablations."""
+"""The table of results/frontier.md that says what was tried: trials, on validation."""
 
-import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from fmnist_jax.reporting.text import MISSING, config_value, markdown_table
 from fmnist_jax.reporting.units import duration
-from results.frontier.cells import count, missing, percents, row_named, values_of
+from results.frontier.cells import missing, percents, values_of
 from results.frontier.rows import ROWS, Row
-from results.frontier.runs import Kept, paired, read_row
+from results.frontier.runs import Kept, read_row
 
 
 def choices_table(runs: Path) -> str:
@@ -61,73 +60,3 @@ def _changes(row: Row) -> str:
     if row.teachers:
         words.append(f'taught by {", ".join(row.teachers)}')
     return '; '.join(words) or 'nothing'
-
-
-def ablations_table(runs: Path) -> str:
-    """A line for each part of a recipe, beside the same seeds without it."""
-    header = (
-        *('part', 'row', 'parameters', 'validation'),
-        *('beside', 'its parameters', 'its validation', 'difference (points)'),
-        *('seeds', 'time of an epoch, ratio'),
-    )
-    lines = []
-    for row in [row for row in ROWS if row.compared_with]:
-        kept, base = read_row(runs, row), read_row(runs, row_named(row.compared_with))
-        pairs = [
-            (one, other)
-            for one, other in paired(kept, base)
-            if one.validation is not None and other.validation is not None
-        ]
-        names = f'`{row.name}`', f'`{row.compared_with}`'
-        if not pairs:
-            cells = (names[0], *[MISSING] * 2, names[1], *[MISSING] * 2)
-            lines.append((row.title, *cells, missing(runs, row), '', ''))
-            continue
-        lines.append(
-            (
-                row.title,
-                *(
-                    cell
-                    for name, side in zip(names, zip(*pairs, strict=True), strict=True)
-                    for cell in (name, *_size_and_validation(side))
-                ),
-                paired_difference(
-                    [100 * (one.validation - other.validation) for one, other in pairs]
-                ),
-                count(runs, row, len(pairs)),
-                _epoch_ratio(row, pairs),
-            )
-        )
-    return markdown_table(header, lines)
-
-
-def _size_and_validation(kept: Sequence[Kept]) -> tuple[str, str]:
-    size = kept[0].num_parameters
-    return (
-        MISSING if size is None else f'{size:,}',
-        percents([one.validation for one in kept]),
-    )
-
-
-def paired_difference(differences: Sequence[float]) -> str:
-    """The mean of differences between runs of the same seed ± its standard error.
-
-    That is s / √n, where s is their standard deviation (n - 1).
-    """
-    mean = f'{statistics.mean(differences):+.2f}'
-    if len(differences) < 2:
-        return mean
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    return f'{mean} ± {error:.2f}'
-
-
-def _epoch_ratio(row: Row, pairs: Sequence[tuple[Kept, Kept]]) -> str:
-    """The median of the ratios of the median epochs' speeds, on the same devices."""
-    if not row.config or any(
-        one.run.devices != other.run.devices for one, other in pairs
-    ):
-        return MISSING
-    ratios = [
-        other.run.images_per_second / one.run.images_per_second for one, other in pairs
-    ]
-    return f'{statistics.median(ratios):.2f}'

@@ -22,7 +22,7 @@ from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.runs import Run
 from results import figures as reproduction
 from results.frontier.rows import ROWS
-from results.frontier.runs import read_row, seconds
+from results.frontier.runs import read_row, shortest_seconds
 from results.frontier.tables import read_elsewhere
 from results.recipes import RECIPES
 
@@ -104,17 +104,15 @@ def _ours(runs: Path) -> list[dict[str, Any]]:
         for recipe in RECIPES
     ]
     for row in [row for row in ROWS if row.is_scored]:
-        kept = {s: one for s, one in read_row(runs, row).items() if one.test}
-        measured = seconds(runs, row)
-        platforms = [one.run.devices['platform'] for one in kept.values() if one.run]
+        kept = [one for one in read_row(runs, row).values() if one.test]
+        platforms = [one.run.devices['platform'] for one in kept if one.run]
         if kept:
-            one = next(iter(kept.values()))
             points.append(
                 _make(
                     row.name,
-                    [x.test for x in kept.values()],
-                    [] if measured is None else [measured],
-                    one.num_parameters,
+                    [one.test for one in kept],
+                    shortest_seconds(runs, row),
+                    kept[0].num_parameters,
                     platforms[0] if platforms else 'cpu',
                 )
             )
@@ -140,7 +138,8 @@ def _point(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     return _make(
         name,
         [run.evaluations['test']['accuracy'] for run in runs],
-        [run.seconds for run in runs],
+        # Others had a busier machine.
+        min(run.seconds for run in runs),
         runs[0].num_parameters,
         runs[0].devices['platform'],
     )
@@ -149,7 +148,7 @@ def _point(name: str, runs: Sequence[Run]) -> dict[str, Any] | None:
 def _make(
     name: str,
     accuracies: Sequence[float],
-    times: Sequence[float],
+    seconds: float | None,
     num_parameters: int | None,
     platform: str,
 ) -> dict[str, Any]:
@@ -158,8 +157,7 @@ def _make(
         'kind': f'here, on {place}',
         'name': name,
         'num_parameters': num_parameters,
-        # Of the fastest: others had a busier machine.
-        'seconds': min(times) if times else None,
+        'seconds': seconds,
         'accuracy': statistics.mean(accuracies),
         'std': statistics.stdev(accuracies) if len(accuracies) > 1 else None,
     }

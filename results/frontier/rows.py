@@ -35,7 +35,8 @@ class Row:
       runs_of: whose runs are scored anew, by `evaluation`; trains nothing.
       evaluation: further flags of `evaluate`, or of `ensemble`.
       is_robustness_scored: whether corrupted images are scored, too.
-      compared_with: of what is an ablation, too, the row that lacks one part of it.
+      compared_with: of what is an ablation, too, the row from which it differs in one
+        part.
     """
 
     name: str
@@ -288,12 +289,12 @@ ABLATIONS = (
     _ablation('muon', 'Muon for AdamW', *_MUON),
     _block(
         'plain_blocks',
-        'without shortcuts',
+        'convolutions for residual blocks',
         block='conv',
         depths=(2, 2, 2),
         widths=(16, 36, 74),
     ),
-    _block('squeeze_excite', 'with squeeze-excite', squeeze_excite=8),
+    _block('squeeze_excite', 'residual blocks with squeeze-excite', squeeze_excite=8),
     _block(
         'inverted_residuals',
         'inverted residuals, depthwise, for residual blocks',

@@ -6,7 +6,7 @@ A run of row ROW is kept in `results/runs/frontier/ROW/seedN`; see
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def seconds(runs: Path, row: Row) -> float | None:
+def shortest_seconds(runs: Path, row: Row) -> float | None:
     """Time spent training the fastest run of a row; others had a busier machine.
 
     Without compilation and evaluation, and without what its teachers took. Of an
@@ -109,7 +109,7 @@ def seconds(runs: Path, row: Row) -> float | None:
     where nothing is kept.
     """
     if row.members:
-        parts = [seconds(runs, member) for member in members(row)]
+        parts = [shortest_seconds(runs, member) for member in members(row)]
         return None if None in parts else sum(parts)
     kept = read_row(runs, row).values()
     return min((one.run.seconds for one in kept if one.run), default=None)
@@ -118,10 +118,3 @@ def seconds(runs: Path, row: Row) -> float | None:
 def members(row: Row) -> list[Row]:
     """The rows whose runs an ensemble is made of, one for each member."""
     return [source(name, 0)[0] for name in row.members]
-
-
-def paired(
-    first: Mapping[int, Kept], second: Mapping[int, Kept]
-) -> Sequence[tuple[Kept, Kept]]:
-    """Runs of the same seed of two rows."""
-    return [(first[seed], second[seed]) for seed in first if seed in second]

@@ -19,7 +19,7 @@ from results.frontier.rows import (
     Goal,
     Row,
 )
-from results.frontier.runs import members, read_row, seconds
+from results.frontier.runs import members, read_row, shortest_seconds
 
 # What `benchmarks.time_to_accuracy` measured on a GPU, in results/runs.
 TIME_TO_ACCURACY = 'time_to_accuracy.json'
@@ -69,7 +69,7 @@ def _over(num_parameters: int, goal: Goal) -> str:
 
 def _shortest_training(runs: Path, row: Row) -> str:
     """That of the fastest run, and where."""
-    shortest = seconds(runs, row)
+    shortest = shortest_seconds(runs, row)
     if shortest is None:
         return MISSING
     trained = members(row) or [row]
@@ -80,7 +80,7 @@ def _shortest_training(runs: Path, row: Row) -> str:
 
 
 def calibration_table(runs: Path) -> str:
-    """A line for each scored row: calibration before and after temperature scaling."""
+    """A line for each row of a goal: calibration before and after scaling."""
     header = (
         *('row', 'temperature', 'ECE', 'ECE after scaling', 'by chance alone'),
         *('best elsewhere', 'goal', 'gap to the goal'),

@@ -5,8 +5,8 @@ For each row of `results/frontier/rows.py`, or those named, trains its seeds in
 of all rows, then the second; a run after those that it learns from. Small files are
 kept in `results/runs/frontier/ROW/seedN`; see `results/runner.py` for what is kept, and
 what is gone on with. `--list` says what is kept and what is missing. What is kept is
-not run again, but with another folder of `--runs`, and those that it learns from or is
-made of with it.
+not run again, but with another `--workdir` and another `--runs`, with those that it
+learns from or is made of.
 
 The test set is scored once for each finished run of a row that says so, and only if the
 trial that the row was chosen from is committed; with `--allow-dirty`, never. Rows that
@@ -161,7 +161,7 @@ def _work(row: Row, seed: int, place: Place, call: Callable[[Command], None]) ->
     for other, other_seed in _sources(row, seed):
         _check_trained(other, other_seed, place)
     if row.is_scored and place.keeps:
-        check_chosen(row, place.runs)
+        check_chosen(row)
     if row.config:
         call(training(row, seed, place))
     if row.is_scored and not place.keeps:
@@ -177,22 +177,21 @@ def _work(row: Row, seed: int, place: Place, call: Callable[[Command], None]) ->
         _copy(scored, place.folder(row, seed), row.evaluation_folder)
 
 
-def check_chosen(row: Row, runs: Path) -> None:
-    """Checks that what chose a scored row is committed, in this checkout.
+def check_chosen(row: Row) -> None:
+    """Checks that what chose a scored row is committed, in the checkout's results/runs.
+
+    Wherever its own runs are kept: who measures it again does not choose again.
 
     Args:
       row: is scored.
-      runs: where small files are kept.
 
     Raises:
       Failure: a run of the trial that it names is not.
     """
     trial, _ = source(row.chosen_from, 0)
     for seed in range(trial.num_seeds):
-        # Who measures again, and keeps elsewhere, need not choose again.
-        folders = [kept_folder(one, trial, seed) for one in (runs, keep.RUNS)]
-        path, *others = [folder / workdir_lib.METRICS for folder in folders]
-        if not any(map(is_committed, (path, *others))):
+        path = kept_folder(keep.RUNS, trial, seed) / workdir_lib.METRICS
+        if not is_committed(path):
             raise Failure(
                 f'the test set is not touched before {row.chosen_from}, which chose '
                 f'this recipe on validation, is committed, and {path} is not; run that '
@@ -223,7 +222,7 @@ def _check_trained(row: Row, seed: int, place: Place) -> None:
         raise Failure(f'{kept} is missing; {advice}')
     if place.keeps:
         # Else it would not be run: its small files are kept already.
-        advice += ', with another folder of --runs'
+        advice += ' and with another --runs'
     try:
         begun = Run.read(folder)
     except UserError as error:

@@ -150,7 +150,7 @@ def commands(recipe: Recipe, seed: int, folder: Path, data: Path) -> Iterator[Co
     """
     overrides = {**recipe.overrides, 'seed': seed}
     if recipe.order:
-        overrides['data.idx_dir'] = data / recipe.order
+        overrides['data.idx_dir'] = runner.shown(data / recipe.order)
     path, colon, variant = recipe.config.partition(':')
     arguments = (
         f'--config=configs/seeds/{path}.py{colon}{variant}',

@@ -251,6 +251,11 @@ def _call(command: Command, lock: int) -> None:
         raise Failure(f'exit code {done.returncode} of {" ".join(command)}')
 
 
+def shown(path: Path) -> str:
+    """A path as others can use it: from the root of the checkout, if it is in it."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
 def _check_checkout() -> None:
     if not _is_clean_commit(git_commit()):
         raise Failure(

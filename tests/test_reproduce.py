@@ -144,6 +144,9 @@ def test_commands_are_those_of_the_row():
     first = next(reproduce.commands(recipe, 0, Path('/work'), Path('/data')))
     assert '--config=configs/seeds/keras_cnns.py:arch2_sound' in first
     assert '--config.data.idx_dir=/data/grouped' in first
+    # What is kept of a run is of use elsewhere.
+    first = next(reproduce.commands(recipe, 0, Path('/work'), ROOT / 'runs' / 'data'))
+    assert '--config.data.idx_dir=runs/data/grouped' in first
     recipe = BY_NAME['keras_tinyvgg-lr_range_test']
     (only,) = reproduce.commands(recipe, 0, Path('/work'), Path('/data'))
     assert only[0] == 'fmnist_jax.lr_range_test'

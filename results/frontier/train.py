@@ -29,7 +29,7 @@ from fmnist_jax.reporting.units import duration
 from results import keep, runner
 from results.frontier.rows import ACCELERATOR, ROWS, Row
 from results.frontier.runs import kept_folder, read_row, source
-from results.runner import ROOT, Command, Failure, Job
+from results.runner import ROOT, Command, Failure, Job, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,8 +292,3 @@ def _copy(scored: Path, folder: Path, evaluation: str) -> None:
     target = folder / workdir_lib.EVALUATION / evaluation
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(scored / workdir_lib.EVALUATION / evaluation, target)
-
-
-def shown(path: Path) -> str:
-    """A path as others can use it: from the root of the checkout, if it is in it."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

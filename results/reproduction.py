@@ -220,7 +220,9 @@ def pytorch_table(rows: Sequence[tuple[Comparison, Sequence[Mapping]]]) -> str:
     for comparison, seeds in rows:
         for metric, published in comparison.reading.published.items():
             name, digits, unit = METRICS[metric]
-            values = [seed[metric] for seed in seeds]
+            values = [seed[metric] for seed in seeds if metric in seed]
+            if not values:
+                continue
             lines.append(
                 (
                     comparison.recipe.title,

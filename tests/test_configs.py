@@ -66,7 +66,10 @@ def distinct(names: list[str]) -> list[str]:
 
 # A step of theirs takes minutes together.
 LARGE = [
-    *(f'configs.frontier.{x}' for x in ('five_minutes', 'resnet20', 'small', 'speed')),
+    *(
+        f'configs.frontier.{x}'
+        for x in ('five_minutes', 'resnet20', 'small', 'small_longer', 'speed')
+    ),
     *(
         f'configs.frontier.wide_resnet:{x}'
         for x in ('wrn_16_4', 'wrn_28_10', 'wrn_40_4')

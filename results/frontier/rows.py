@@ -106,8 +106,13 @@ GOALS = (
         '≤ 100,000 parameters',
         '92.5',
         95.0,
-        ('small',),
-        ('small-flip', 'small-ensemble'),
+        ('small', 'small_longer'),
+        (
+            'small-flip',
+            'small-ensemble',
+            'small_longer-flip',
+            'small_longer-ensemble',
+        ),
         limit=100_000,
     ),
     Goal('≤ 300,000 parameters', '95.55 ± 0.04', 95.9, ('resnet20',), limit=300_000),
@@ -185,10 +190,18 @@ def _again(of: str, title: str) -> tuple[Row, Row]:
 
 _MIRROR = {'name': 'horizontal_flip'}
 _CROP = {'name': 'pad_and_crop', 'padding': 1}
+_MUON = (('optimizer.name', 'muon'), ('optimizer.momentum', 0.95))
 
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
     *_again('small', 'small'),
+    *_goal_row('small_longer', 'small, longer', 'frontier/small_longer'),
+    *_again('small_longer', 'small, longer'),
+    *_trials(
+        'small_longer',
+        ('no_erasing', {'augmentation': (_MIRROR, {**_CROP, 'padding': 2})}),
+        ('muon', dict(_MUON)),
+    ),
 )
 _TINY = (
     *_goal_row('tiny', 'tiny', 'frontier/tiny'),
@@ -249,7 +262,6 @@ def _augmented(name: str, title: str, **arguments: object) -> Row:
     return _ablation(name, title, ('augmentation', (entry,)))
 
 
-_MUON = (('optimizer.name', 'muon'), ('optimizer.momentum', 0.95))
 ABLATIONS = (
     # Six seeds: the last three are the second members of ensembles.
     _ablation('base', 'none of these', num_seeds=6, compared_with=''),

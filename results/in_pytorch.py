@@ -8,13 +8,9 @@ PyTorch's, and Keras' initialisation and epsilon. What came out is kept in
 the extra `bench`, which has PyTorch, and for augmented images torchvision.
 """
 
-import argparse
 import dataclasses
 import functools
-import json
-import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -23,8 +19,7 @@ from torch import nn
 
 from configs import default
 from fmnist_jax.data import load_dataset
-from fmnist_jax.training.provenance import cpu_model, git_commit
-from results import keep
+from results import frameworks
 
 GROUP = 'in_pytorch'
 
@@ -125,8 +120,7 @@ def train(
       num_epochs: likewise.
 
     Returns:
-      Each has `train_loss` and `train_accuracy`, over the epoch while the weights
-      change, and `test_loss` and `test_accuracy` after it, as the project computed
+      Each as results/frameworks.py has it; of the test set, as the project computed
       them.
     """
     recipe = ROWS[row]
@@ -214,29 +208,8 @@ def _figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
 
 def main() -> None:
     """Trains what is not kept yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('rows', nargs='+', choices=ROWS, metavar='ROW')
-    parser.add_argument('--seeds', type=int, default=5)
-    arguments = parser.parse_args()
-    for seed in range(arguments.seeds):
-        for row in arguments.rows:
-            path = keep.RUNS / GROUP / row / f'seed{seed}.json'
-            if not path.exists():
-                _write(path, seed, train(row, seed))
-
-
-def _write(path: Path, seed: int, epochs: list[dict[str, float]]) -> None:
-    values = {
-        'seed': seed,
-        'git_commit': git_commit(),
-        'torch': torch.__version__,
-        'cpu': cpu_model(),
-        'finished': time.strftime('%Y-%m-%d'),
-        'epochs': epochs,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=2) + '\n')
-    print(path, epochs[-1], flush=True)
+    versions = {'torch': torch.__version__}
+    frameworks.main(__doc__.splitlines()[0], GROUP, ROWS, train, versions)
 
 
 if __name__ == '__main__':

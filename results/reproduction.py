@@ -5,7 +5,6 @@ configs/seeds/.
 """
 
 import dataclasses
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from types import MappingProxyType
 
 from fmnist_jax.reporting.text import MISSING, markdown_table, spread
 from fmnist_jax.reporting.units import duration
+from results import frameworks
 from results.figures import figures, read_recipe
 from results.recipes import PROJECTS, RECIPES, Reading, Recipe
 
@@ -119,6 +119,19 @@ class Comparison:
         ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Framework:
+    """What another framework's runs came to.
+
+    Attributes:
+      name: of the framework.
+      rows: of each recipe that it trained, our runs, and figures of its own seeds.
+    """
+
+    name: str
+    rows: Sequence[tuple[Comparison, Sequence[Mapping[str, float]]]]
+
+
 def compare(runs: Path, recipe: Recipe) -> list[Comparison]:
     """All readings of a recipe's kept runs."""
     kept = read_recipe(runs, recipe)
@@ -198,26 +211,26 @@ def project_table(comparisons: Sequence[Comparison]) -> str:
     return f'{markdown_table(header, rows)}\n{_differences(comparisons)}'
 
 
-def read_pytorch(runs: Path, group: str) -> list[tuple[Comparison, list[dict]]]:
-    """Recipes that PyTorch trained too, and what each of its seeds came to at the end.
+def read_framework(runs: Path, group: str) -> Framework:
+    """Recipes that another framework trained too, and what its seeds came to.
 
     Args:
       runs: `results/runs`.
-      group: the folder there that results/in_pytorch.py writes.
+      group: the folder there that results/in_pytorch.py or in_keras.py writes.
     """
     found = []
     for recipe in RECIPES:
-        files = sorted((runs / group / recipe.name).glob('seed*.json'))
-        if files:
-            last = [json.loads(path.read_text())['epochs'][-1] for path in files]
-            found.append((compare(runs, recipe)[0], last))
-    return found
+        if seeds := frameworks.read(runs, group, recipe.name):
+            comparison = compare(runs, recipe)[0]
+            epoch = comparison.reading.epoch
+            found.append((comparison, [frameworks.select(x, epoch) for x in seeds]))
+    return Framework({'in_pytorch': 'PyTorch', 'in_keras': 'Keras'}[group], found)
 
 
-def pytorch_table(rows: Sequence[tuple[Comparison, Sequence[Mapping]]]) -> str:
-    """Published figures, PyTorch's and ours, after the last epoch."""
+def framework_table(framework: Framework) -> str:
+    """Published figures, another framework's and ours, of the same epoch."""
     lines = []
-    for comparison, seeds in rows:
+    for comparison, seeds in framework.rows:
         for metric, published in comparison.reading.published.items():
             name, digits, unit = METRICS[metric]
             values = [seed[metric] for seed in seeds if metric in seed]
@@ -232,7 +245,7 @@ def pytorch_table(rows: Sequence[tuple[Comparison, Sequence[Mapping]]]) -> str:
                     f'{_ours(comparison, metric)} ({comparison.num_kept})',
                 )
             )
-    header = ('run', '', 'published', 'PyTorch here', 'ours')
+    header = ('run', '', 'published', f'{framework.name} here', 'ours')
     return markdown_table(header, lines)
 
 

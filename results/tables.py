@@ -224,7 +224,7 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
         'mutations': (read_report, reliability.mutations_table),
         'sweep': (read_report, sweeps.sweep_table),
         'range_tests': (range_tests.read, range_tests.suggestions_table),
-        'in_pytorch': (reproduction.read_pytorch, reproduction.pytorch_table),
+        'framework': (reproduction.read_framework, reproduction.framework_table),
         'sweep_trials': (read_report, sweeps.trials_table),
         'agreement': (reproduction.read_all, reproduction.agreement_table),
         'reproduction': (reproduction.read_project, reproduction.project_table),

@@ -1,11 +1,8 @@
 """The projects' recipes in PyTorch, on few images; and what is told of them."""
 
-import json
-
 import pytest
 
 from fmnist_jax.models import create_model
-from results import reproduction
 
 torch = pytest.importorskip('torch', reason="needs the extra 'bench'")
 in_pytorch = pytest.importorskip('results.in_pytorch')
@@ -51,23 +48,3 @@ def test_s4s_score_is_of_the_batch(dataset):
     assert both['test_loss'] != pytest.approx(
         (half['test_loss'] + other['test_loss']) / 2, rel=1e-6
     )
-
-
-def test_the_table_has_what_pytorch_came_to(tmp_path):
-    for row in ('linear', 'keras_tinyvgg'):
-        folder = tmp_path / 'in_pytorch' / row
-        folder.mkdir(parents=True)
-        for seed in (0, 1):
-            figures = {
-                f'{s}_{m}': 1.0 + seed
-                for s in ('train', 'test')
-                for m in ('loss', 'accuracy')
-            }
-            text = json.dumps({'epochs': [dict.fromkeys(figures, 0.0), figures]})
-            (folder / f'seed{seed}.json').write_text(text)
-    rows = reproduction.read_pytorch(tmp_path, 'in_pytorch')
-    table = reproduction.pytorch_table(rows)
-    assert '| linear | test accuracy | 83.72 % | 1.50 ± 0.71 % (2) |' in table
-    # S1's F1 of Shirt is not computed there.
-    assert '| keras_tinyvgg | test loss | 0.3715 | 1.5000 ± 0.7071 (2) |' in table
-    assert 'F1' not in table

@@ -1,8 +1,9 @@
 """Recipes of S1 and S3 in Keras: python -m results.in_keras ROW [--seeds=N]
 
-As results/in_pytorch.py has S2's and S4's: their layers, initialisation, shuffling,
-optimizer and `fit` are Keras', and so are the images that S3 altered, without any of
-this project's. Needs, in an environment of its own:
+As results/in_pytorch.py has S2's and S4's: their layers, initialisation, optimizer and
+`fit` are Keras', and so are the images that S3 altered, without any of this project's.
+NumPy shuffles: with a seed, Keras 3 gives `fit` the same order in every epoch. Needs,
+in an environment of its own:
 
     pip install -c constraints.txt -e .
     pip install keras==3.15.1 tensorflow-cpu==2.21.0
@@ -109,7 +110,13 @@ def train(
     model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])
     epochs = []
     for _ in range(num_epochs or recipe.num_epochs):
-        history = model.fit(*training, batch_size=recipe.batch_size, verbose=0).history
+        order = np.random.permutation(len(training[1]))
+        history = model.fit(
+            *(x[order] for x in training),
+            batch_size=recipe.batch_size,
+            shuffle=False,
+            verbose=0,
+        ).history
         figures = _named('train', history['loss'][0], history['accuracy'][0])
         if validation:
             figures |= _named('validation', *model.evaluate(*validation, verbose=0))

@@ -33,9 +33,9 @@ Published, and here (bn_cnn in results/reproduction.md):
 - bn_cnn, batch 500, learning rate 0.001, best epoch, as S4 computed it: test accuracy
   90.24 %, here 90.43 ± 0.14 % (n = 5).
 - bn_cnn, batch 1000, learning rate 0.001, epoch 25, as S4 computed it: test accuracy
-  89.60 %, here 89.86 ± 0.38 % (n = 3).
+  89.60 %, here 89.81 ± 0.28 % (n = 5).
 - bn_cnn, batch 1000, learning rate 0.001, best epoch, as S4 computed it: test accuracy
-  90.01 %, here 90.17 ± 0.24 % (n = 3).
+  90.01 %, here 90.09 ± 0.20 % (n = 5).
 """
 
 from ml_collections import ConfigDict

@@ -175,8 +175,8 @@ _S1 = (
                 ),
                 explanations={
                     'test_loss': "S1's loop in PyTorch, run here, has more of it than "
-                    'ours, and the published one is within its limit; see the table '
-                    'of PyTorch below.'
+                    'ours, and the published one is within its limit; see the tables '
+                    'of PyTorch and Keras below.'
                 },
             ),
             Reading(

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.reporting.runs import Run
-from results import figures, keep, reproduction
+from results import figures, frameworks, keep, reproduction
 from results.recipes import EPOCHS, PROJECTS, RECIPES, SOURCES, Recipe
 from tests.reproducing import BY_NAME, RUNS
 
@@ -134,3 +134,26 @@ def test_what_explanations_say_of_kept_runs_is_so():
         best = [max(x['accuracy'] for x in epochs(row, seed)) for seed in kept]
         variances.append(statistics.variance(100 * x for x in best))
     assert statistics.mean(variances) ** 0.5 == pytest.approx(0.17, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ('group', 'row', 'metric'),
+    [
+        ('in_pytorch', 'keras_tinyvgg', 'test_loss'),
+        ('in_keras', 'keras_tinyvgg', 'test_loss'),
+        ('in_keras', 'keras_cnns-arch1', 'test_loss'),
+        ('in_pytorch', 'tinyvgg_sgd-lr_0.05', 'train_loss'),
+        ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_loss'),
+    ],
+)
+def test_published_figures_are_within_the_limits_of_other_frameworks(
+    group, row, metric
+):
+    """As explanations say that they are."""
+    reading = BY_NAME[row].readings[0]
+    values = [
+        frameworks.select(epochs, reading.epoch)[metric]
+        for epochs in frameworks.read(RUNS, group, row)
+    ]
+    limit = 2 * statistics.stdev(values) * (1 + 1 / len(values)) ** 0.5
+    assert abs(float(reading.published[metric]) - statistics.mean(values)) <= limit

@@ -22,7 +22,7 @@ The test set is as it was and chooses nothing: S3 scores the epoch of the lowest
 validation loss. Its longest run is `vgg_like_leaking` with `--config.num_epochs=80`.
 
 Published, and here (keras_cnns in results/reproduction.md):
-- arch1, no augmentation: test accuracy 90.92 %, here 90.57 ± 0.24 % (n = 4).
+- arch1, no augmentation: test accuracy 90.92 %, here 90.68 ± 0.31 % (n = 5).
 - arch1 + augmentation: test accuracy 91.82 %, here 91.96 ± 0.23 % (n = 4).
 - arch2 + augmentation: test accuracy 91.78 %, not measured yet.
 - vgg_like + augmentation: test accuracy 93.54 %, not measured yet.

@@ -289,6 +289,7 @@ def _s3(
     published: Mapping[str, str],
     order: str | None = None,
     num_seeds: int = 3,
+    *,
     explanations: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
     # The checkpoint of the lowest validation loss is what S3 scores on the test set.

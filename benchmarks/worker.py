@@ -52,6 +52,8 @@ def main() -> None:
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # In a file, too, lines are there when they are printed.
+    sys.stdout.reconfigure(line_buffering=True)
     module, _, name = sys.argv[1].partition(':')
     try:
         competitor_class = getattr(importlib.import_module(module), name)

@@ -174,8 +174,8 @@ _S1 = (
                     '0.1248', '95.34', '0.3715', '90.02', shirt_f1='71.94'
                 ),
                 explanations={
-                    'test_loss': "S1's loop in PyTorch, run here, has more of it than "
-                    'ours, and the published one is within its limit; see the tables '
+                    'test_loss': "S1's loop in PyTorch, run here, ends higher than "
+                    'ours, and the published loss is within its limit; see the tables '
                     'of PyTorch and Keras below.'
                 },
             ),
@@ -185,7 +185,7 @@ _S1 = (
                 published=_figures(test_loss='0.2803'),
             ),
         ),
-        # To tell five of them from PyTorch's.
+        # Five left open whether PyTorch's test loss is another.
         num_seeds=10,
         evaluated_at='last',
     ),

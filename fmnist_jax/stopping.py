@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 
 # EX_TEMPFAIL of sysexits.h, which schedulers take for: start it again.
 EXIT_CODE = 75
@@ -22,12 +22,14 @@ class StopSignals:
     """Notices SIGTERM and SIGINT while it is entered.
 
     The first raises `Stopped` where the program stands or, while that is `deferred`, is
-    kept for whoever asks `is_set`. A second ends the process at once.
+    kept for whoever asks `is_set`. A second ends the process at once. Where it has
+    raised `Stopped`, no other exception leaves it.
     """
 
     def __init__(self):
         self._name: str | None = None
         self._is_deferred = False
+        self._has_raised = False
         self._before = {}
 
     def __enter__(self) -> 'StopSignals':
@@ -37,9 +39,18 @@ class StopSignals:
                 self._before[number] = signal.signal(number, self._notice)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del kind, trace
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        # An import or a callback out of C++ may have made another exception of it.
+        if self._has_raised and isinstance(error, Exception):
+            raise self._stopped() from error
 
     def is_set(self) -> bool:
         """Whether a signal has come."""
@@ -55,7 +66,7 @@ class StopSignals:
         self._is_deferred = True
         try:
             if self._name is not None:
-                raise Stopped(f'stopped by {self._name}')
+                raise self._stopped()
             yield
         finally:
             self._is_deferred = False
@@ -66,6 +77,10 @@ class StopSignals:
             os._exit(EXIT_CODE)
         self._name = signal.Signals(number).name
         if not self._is_deferred:
-            raise Stopped(f'stopped by {self._name}')
+            self._has_raised = True
+            raise self._stopped()
         # Whatever prints may have been interrupted while it was printing.
         os.write(2, f'{self._name}: stopping after a checkpoint\n'.encode())
+
+    def _stopped(self) -> Stopped:
+        return Stopped(f'stopped by {self._name}')

@@ -1,0 +1,68 @@
+"""What a signal to this process comes to, wherever it stands."""
+
+import contextlib
+import os
+import signal
+
+import pytest
+
+from fmnist_jax.stopping import Stopped, StopSignals
+
+SIGNALS = pytest.mark.parametrize('name', [signal.SIGTERM, signal.SIGINT])
+
+
+def send(name: signal.Signals) -> None:
+    """To this process, whose handler runs before this returns."""
+    os.kill(os.getpid(), name)
+
+
+@SIGNALS
+def test_stops_where_the_program_stands(name):
+    before = signal.getsignal(name)
+    with pytest.raises(Stopped, match=f'stopped by {name.name}'), StopSignals():
+        send(name)
+        pytest.fail('it went on')
+    assert signal.getsignal(name) is before
+
+
+@SIGNALS
+def test_is_kept_while_deferred(name, capfd):
+    with StopSignals() as stop, stop.deferred():
+        assert not stop.is_set()
+        send(name)
+        assert stop.is_set()
+    assert capfd.readouterr().err == f'{name.name}: stopping after a checkpoint\n'
+
+
+def test_code_that_makes_another_exception_of_it_stops_too():
+    def imports() -> None:
+        try:
+            send(signal.SIGTERM)
+        except Stopped:
+            raise SystemError(
+                'initialization of a module raised an exception'
+            ) from None
+
+    with pytest.raises(Stopped, match='SIGTERM') as stopped, StopSignals():
+        imports()
+    assert isinstance(stopped.value.__cause__, SystemError)
+
+
+def test_code_that_swallows_it_stops_before_the_next_long_part():
+    with pytest.raises(Stopped, match='SIGTERM'), StopSignals() as stop:
+        with contextlib.suppress(Stopped):  # As `__del__` does.
+            send(signal.SIGTERM)
+        with stop.deferred():
+            pytest.fail('it went on')
+
+
+def test_other_mistakes_are_not_taken_for_a_signal():
+    with pytest.raises(ValueError, match='a mistake'), StopSignals():
+        raise ValueError('a mistake')
+
+
+def test_a_mistake_after_a_signal_that_is_kept_is_told():
+    mistake = pytest.raises(ValueError, match='a mistake')
+    with mistake, StopSignals() as stop, stop.deferred():
+        send(signal.SIGTERM)
+        raise ValueError('a mistake')

@@ -1,31 +1,28 @@
 """Runs in their work folders, one process after another, and keeps their small files.
 
-What `results.reproduce` and `results.frontier` share. The small files of a run that is
-done are kept at once, and it is not run again. What was interrupted goes on from its
+What `results.reproduction` and `results.frontier` share. The small files of a run that
+is done are kept at once, and it is not run again. What was interrupted goes on from its
 last checkpoint. What was run, or went on, while files differed from the commit is not
 kept, and not done until its work folder is removed.
 
 A run that diverges is a result, too: `divergence.json` keeps what was said of it.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from etils import epath
-
+from fmnist_jax import stopping
 from fmnist_jax import workdir as workdir_lib
-from fmnist_jax.errors import DivergenceError, UserError, unknown_name
+from fmnist_jax.errors import DivergenceError
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.units import duration
 from fmnist_jax.training.evaluation.members import ENSEMBLE
@@ -66,104 +63,6 @@ class Job:
     work: Callable[[Callable[[Command], None]], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """What a script runs.
-
-    Attributes:
-      name: as `python -m` calls it.
-      description: of the script, in one line.
-      find: the rows of names, or those that are run by default.
-      summary: a table of what is kept of rows in a folder.
-      run: runs rows in a work folder, keeps in a folder, or with `allow_dirty` nothing;
-        gives the names of runs that are not done.
-    """
-
-    name: str
-    description: str
-    find: Callable[[Sequence[str]], Sequence[Any]]
-    summary: Callable[[Sequence[Any], Path], str]
-    run: Callable[..., list[str]]
-
-
-def main(program: Program) -> None:
-    """Runs, or lists, as the arguments say; a mistake in them is exit code 2."""
-    try:
-        arguments = _parse(program)
-        rows = program.find(arguments.rows)
-        if arguments.list:
-            print(program.summary(rows, arguments.runs), flush=True)
-            return
-        workdir, runs = arguments.workdir.resolve(), arguments.runs.resolve()
-        workdir_lib.check(epath.Path(workdir))
-        workdir_lib.check(epath.Path(runs), 'choose other --runs')
-        if not arguments.allow_dirty:
-            _check_checkout()
-        # Then a command under way is stopped, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        failed = program.run(rows, workdir, runs, allow_dirty=arguments.allow_dirty)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(error.exit_code)
-    except Failure as error:
-        sys.exit(f'error: {error}')
-    except BrokenPipeError:
-        # Whoever read the list has enough; see fmnist_jax/cli.py.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except KeyboardInterrupt:
-        print('interrupted; run the same command again to go on', file=sys.stderr)
-        sys.exit(130)
-    if failed:
-        sys.exit(f'error: these are not done, as told above: {", ".join(failed)}')
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """As argparse wants it."""
-        raise UserError(f'{message}; see --help')
-
-
-def _parse(program: Program) -> argparse.Namespace:
-    parser = _Parser(prog=program.name, description=program.description)
-    parser.add_argument('rows', nargs='*', metavar='ROW', help='default: all')
-    parser.add_argument('--workdir', type=Path, help='for work folders and data')
-    parser.add_argument(
-        '--runs',
-        type=Path,
-        default=keep.RUNS,
-        help="where small files are kept; default: this checkout's results/runs",
-    )
-    parser.add_argument('--list', action='store_true', help='what is kept; run nothing')
-    parser.add_argument(
-        '--allow-dirty',
-        action='store_true',
-        help='run with changes that are not committed, and keep nothing',
-    )
-    arguments = parser.parse_args()
-    if not arguments.list and arguments.workdir is None:
-        raise UserError('--workdir is missing: it is where runs are trained')
-    return arguments
-
-
-def find(names: Sequence[str], rows: Sequence[Any]) -> list[Any]:
-    """The rows of these names, once each.
-
-    Args:
-      names: of rows.
-      rows: all there are, with a `name` each.
-
-    Raises:
-      UserError: there is no row of a name.
-    """
-    by_name = {row.name: row for row in rows}
-    if unknown := [name for name in names if name not in by_name]:
-        raise unknown_name('row', unknown[0], by_name)
-    return [by_name[name] for name in dict.fromkeys(names)]
-
-
 def run(jobs: Sequence[Job], *, allow_dirty: bool = False) -> list[str]:
     """Runs what is not kept, one job after another.
 
@@ -197,27 +96,40 @@ def run(jobs: Sequence[Job], *, allow_dirty: bool = False) -> list[str]:
 def _run_and_keep(job: Job, *, allow_dirty: bool) -> None:
     # Files may have been changed during the run before.
     if not allow_dirty:
-        _check_checkout()
-    with _locked(job.folder) as lock:
+        check_checkout()
+    with locked(job.folder) as lock:
         _run(job, lock)
         if allow_dirty:
             log('not kept: --allow-dirty')
             return
         check_clean(job.folder)
-        keep.keep(job.folder, job.kept)
+        try:
+            keep.keep(job.folder, job.kept)
+        except FileNotFoundError as error:
+            raise Failure(f'{error}: the run is not done') from error
         log(f'kept: {job.kept}')
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Holds a work folder until the commands that inherit the file have ended.
+def locked(folder: Path, *, waits: bool = False) -> Iterator[int]:
+    """Holds a folder until the commands that inherit the file have ended.
 
     They go on if this process is killed: another must not train in their folder.
+
+    Args:
+      folder: made if absent.
+      waits: whether to wait while another holds it.
+
+    Yields:
+      The file's descriptor.
+
+    Raises:
+      Failure: another holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open('w') as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise Failure(f'another process is at work in {folder}') from error
         yield file.fileno()
@@ -234,21 +146,45 @@ def _run(job: Job, lock: int) -> None:
 
 def _call(command: Command, lock: int) -> None:
     """Runs a module, which inherits a lock; errors are printed after its end."""
-    done = subprocess.run(
-        (sys.executable, '-m', *command),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        pass_fds=(lock,),
+    code, said = _wait(
+        subprocess.Popen(
+            (sys.executable, '-m', *command),
+            cwd=ROOT,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=(lock,),
+            # The terminal's signals come to this process alone, which passes them on.
+            process_group=0,
+        )
     )
-    sys.stderr.write(done.stderr)
-    if done.returncode in (-signal.SIGINT, 130):
+    if code in (-signal.SIGINT, 130, stopping.EXIT_CODE):
         raise KeyboardInterrupt
-    if done.returncode == DivergenceError.exit_code:
-        raise _Diverged((done.stderr.splitlines() or [''])[-1])
-    if done.returncode:
-        raise Failure(f'exit code {done.returncode} of {" ".join(command)}')
+    if code == DivergenceError.exit_code:
+        raise _Diverged((said.splitlines() or [''])[-1])
+    if code:
+        raise Failure(f'exit code {code} of {" ".join(command)}')
+
+
+def _wait(process: subprocess.Popen) -> tuple[int, str]:
+    """Its exit code and what it said; whatever stops this process stops it, too.
+
+    The first time it is asked to, and given the time to write a checkpoint; the second
+    time it is killed.
+    """
+    with process:
+        said = ''
+        try:
+            _, said = process.communicate()
+        except BaseException:
+            process.terminate()
+            try:
+                _, said = process.communicate()
+            finally:
+                process.kill()
+            raise
+        finally:
+            sys.stderr.write(said)
+    return process.returncode, said
 
 
 def shown(path: Path) -> str:
@@ -256,7 +192,12 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
-def _check_checkout() -> None:
+def check_checkout() -> None:
+    """Checks that what is run is committed.
+
+    Raises:
+      Failure: it is not.
+    """
     if not _is_clean_commit(git_commit()):
         raise Failure(
             'the checkout has changes that are not committed, so that nobody could '
@@ -269,7 +210,7 @@ def check_clean(folder: Path) -> None:
     """Checks that a run's checkout had no changes, each time that it went on.
 
     Raises:
-      Failure: it had.
+      Failure: it had, or nothing tells.
     """
     provenance = _provenance(folder)
     starts = (provenance, *provenance.get('resumed', ())) if provenance else ()
@@ -287,6 +228,8 @@ def _provenance(folder: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     if (folder / ENSEMBLE).exists():
         return {}
+    if not (folder / keep.LR_RANGE_TEST).exists():
+        raise Failure(f'{folder} does not tell what it was run from')
     return json.loads((folder / keep.LR_RANGE_TEST).read_text())['provenance']
 
 

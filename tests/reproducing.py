@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from results import figures, keep
-from results.recipes import RECIPES, Reading, Recipe
+from results import keep
+from results.reproduction import runs as runs_lib
+from results.reproduction.recipes import RECIPES
+from results.reproduction.recipes.recipe import Reading, Recipe
 from tests.conftest import ROOT
 from tests.kept_runs import SEEDS
 
@@ -31,7 +33,7 @@ TINY = Recipe(
 def copy_runs(folder: Path) -> Path:
     """Five real runs, kept as those of one recipe."""
     for seed in range(5):
-        target = folder / figures.GROUP / 'real' / f'seed{seed}'
+        target = folder / runs_lib.GROUP / 'real' / f'seed{seed}'
         shutil.copytree(SEEDS / f'seed{seed}', target)
     return folder
 
@@ -42,7 +44,7 @@ def recipe_of(*readings: Reading, **fields: object) -> Recipe:
 
 def lines_of(runs: Path, seed: int) -> dict[str, list[dict]]:
     """The metrics of a kept run, by split, from the file alone."""
-    path = runs / figures.GROUP / 'real' / f'seed{seed}' / 'metrics.jsonl'
+    path = runs / runs_lib.GROUP / 'real' / f'seed{seed}' / 'metrics.jsonl'
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return {
         split: [line for line in lines if line['split'] == split]

@@ -11,7 +11,8 @@ from etils import epath
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import trained
 from fmnist_jax.training.train import train_and_evaluate
-from results import batch_statistics, keep
+from results import keep
+from results.reproduction import batch_statistics
 from tests.conftest import make_small_config, run_script
 from tests.test_bad_input import assert_fails
 
@@ -79,7 +80,7 @@ def test_batch_statistics_are_those_of_all_test_images(bn_run, dataset):
 
 
 def test_batch_statistics_of_what_has_none(bn_run, finished_run, tmp_path):
-    done = run_script('results.batch_statistics', str(finished_run))
+    done = run_script('results.reproduction.batch_statistics', str(finished_run))
     assert_fails(done, "'tinyvgg' has no BatchNorm")
     with pytest.raises(UserError, match=r'config\.json is missing'):
         batch_statistics.score(tmp_path)

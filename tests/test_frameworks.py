@@ -1,12 +1,25 @@
 """What other frameworks' runs are kept as, and what is told of them."""
 
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from results import frameworks, keep, reproduction
+from results import keep, runner
+from results.reproduction import frameworks
+from results.reproduction import runs as runs_lib
+from results.reproduction.framework_tables import (
+    FRAMEWORKS,
+    framework_table,
+    read_framework,
+)
+from tests.kept_runs import read_markdown
+from tests.reproducing import BY_NAME, RUNS
 
 FIGURES = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
 WITH_VALIDATION = (*FIGURES, 'validation_loss', 'validation_accuracy')
@@ -14,12 +27,13 @@ WITH_VALIDATION = (*FIGURES, 'validation_loss', 'validation_accuracy')
 
 def keep_epochs(folder: Path, seed: int, epochs: list[dict[str, float]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f'seed{seed}.json').write_text(json.dumps({'epochs': epochs}))
+    (folder / f'seed{seed}.json').write_text(
+        json.dumps({'seed': seed, 'epochs': epochs})
+    )
 
 
 def table(runs: Path, group: str) -> str:
-    framework = reproduction.read_framework(runs, group)
-    return reproduction.framework_table(framework)
+    return framework_table(read_framework(runs, group))
 
 
 def test_the_table_has_what_each_seed_came_to_at_the_end(tmp_path):
@@ -28,10 +42,15 @@ def test_the_table_has_what_each_seed_came_to_at_the_end(tmp_path):
             first, last = (dict.fromkeys(FIGURES, x) for x in (0.0, 1.0 + seed))
             keep_epochs(tmp_path / 'in_pytorch' / row, seed, [first, last])
     made = table(tmp_path, 'in_pytorch')
-    assert '| run |  | published | PyTorch here | ours |' in made
-    assert '| linear | test accuracy | 83.72 % | 1.50 ± 0.71 % (2) |' in made
+    assert '| run |  | published | PyTorch here | ours | PyTorch - ours | p |' in made
+    assert (
+        '| linear | test accuracy | 83.72 % | 1.50 ± 0.71 % (2 of 5 so far) |' in made
+    )
     # S1's F1 of Shirt is not computed there.
-    assert '| keras_tinyvgg | test loss | 0.3715 | 1.5000 ± 0.7071 (2) |' in made
+    assert (
+        '| keras_tinyvgg | test loss | 0.3715 | 1.5000 ± 0.7071 (2 of 5 so far) |'
+        in made
+    )
     assert 'F1' not in made
 
 
@@ -39,10 +58,12 @@ def test_s3_is_read_at_its_lowest_validation_loss(tmp_path):
     epochs = [dict.fromkeys(WITH_VALIDATION, x) for x in (3.0, 2.0, 4.0)]
     keep_epochs(tmp_path / 'in_keras' / 'keras_cnns-arch1', 0, epochs)
     made = table(tmp_path, 'in_keras')
-    assert '| run |  | published | Keras here | ours |' in made
+    assert '| run |  | published | Keras here | ours | Keras - ours | p |' in made
     title = 'arch1, no augmentation'
-    assert f'| {title} | validation accuracy | 91.50 % | 2.00 % (1) |' in made
-    assert f'| {title} | test loss | 0.2419 | 2.0000 (1) |' in made
+    assert (
+        f'| {title} | validation accuracy | 91.50 % | 2.00 % (1 of 5 so far) |' in made
+    )
+    assert f'| {title} | test loss | 0.2419 | 2.0000 (1 of 5 so far) |' in made
 
 
 def test_seeds_that_are_kept_are_not_trained_again(tmp_path, monkeypatch, capsys):
@@ -53,6 +74,7 @@ def test_seeds_that_are_kept_are_not_trained_again(tmp_path, monkeypatch, capsys
         return [{'test_loss': float(seed)}]
 
     monkeypatch.setattr(keep, 'RUNS', tmp_path)
+    monkeypatch.setattr(runner, 'git_commit', lambda: 40 * 'a')
     for number in ('1', '3'):
         monkeypatch.setattr(sys, 'argv', ['in_x', 'a', 'b', '--seeds', number])
         frameworks.main('', 'in_x', ('a', 'b', 'c'), train, {'x': '1.2'})
@@ -61,8 +83,95 @@ def test_seeds_that_are_kept_are_not_trained_again(tmp_path, monkeypatch, capsys
     assert (values['seed'], values['x']) == (2, '1.2')
     assert values['cpu']
     kept = frameworks.read(tmp_path, 'in_x', 'b')
-    assert kept == [[{'test_loss': seed}] for seed in (0, 1, 2)]
-    monkeypatch.setattr(sys, 'argv', ['in_x', 'd'])
-    with pytest.raises(SystemExit):
-        frameworks.main('', 'in_x', ('a',), train, {})
-    assert 'invalid choice' in capsys.readouterr().err
+    assert {seed: values['epochs'] for seed, values in kept.items()} == {
+        seed: [{'test_loss': seed}] for seed in (0, 1, 2)
+    }
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'part'),
+    [
+        (['d'], "unknown row 'd'"),
+        (['a', '--seeds=0'], '--seeds must be at least 1, not 0'),
+        (['a', '--seeds=x'], "invalid int value: 'x'"),
+        ([], 'required: ROW'),
+    ],
+)
+def test_mistakes_are_told(arguments, part, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['in_x', *arguments])
+    with pytest.raises(SystemExit) as caught:
+        frameworks.main('', 'in_x', ('a', 'b'), pytest.fail, {})
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: ')
+    assert part in line
+
+
+def test_nothing_is_trained_from_a_checkout_with_changes(monkeypatch):
+    monkeypatch.setattr(runner, 'git_commit', lambda: f'{40 * "a"}-dirty')
+    monkeypatch.setattr(sys, 'argv', ['in_x', 'a'])
+    with pytest.raises(SystemExit, match='not committed'):
+        frameworks.main('', 'in_x', ('a',), pytest.fail, {})
+
+
+@pytest.mark.parametrize(
+    ('epoch', 'expected'), [('last', 2), ('highest_accuracy', 0), ('lowest_loss', 1)]
+)
+@pytest.mark.parametrize('split', ['validation', 'test'])
+def test_an_epoch_is_chosen_by_validation_if_there_is_one(split, epoch, expected):
+    judged = [(0.5, 90.0), (0.4, 80.0), (0.6, 70.0)]
+    epochs = [
+        {**dict.fromkeys(FIGURES, 50.0 - number), 'number': number}
+        | {f'{split}_loss': loss, f'{split}_accuracy': accuracy}
+        for number, (loss, accuracy) in enumerate(judged)
+    ]
+    assert frameworks.select(epochs, epoch)['number'] == expected
+    with pytest.raises(ValueError, match="unknown epoch 'best'"):
+        frameworks.select(epochs, 'best')
+
+
+def test_theirs_and_ours_are_compared(tmp_path):
+    """By SciPy and NumPy, on real figures of ours."""
+    source = RUNS / 'reproduction' / 'linear'
+    shutil.copytree(source, tmp_path / 'reproduction' / 'linear')
+    files = [source / f'seed{seed}' / 'metrics.jsonl' for seed in range(5)]
+    lines = [json.loads(path.read_text().splitlines()[-1]) for path in files]
+    assert all(line['split'] == 'validation' for line in lines)
+    ours = np.array([line['loss'] for line in lines])
+    theirs = ours[:3] + np.array([0.01, 0.02, 0.04])
+    for seed, loss in enumerate(theirs):
+        figures = {'test_loss': loss, 'test_accuracy': 80.0 + seed}
+        keep_epochs(tmp_path / 'in_pytorch' / 'linear', seed, [figures])
+    _, row, _ = read_markdown(table(tmp_path, 'in_pytorch'))
+    assert row[1] == 'test loss'
+    error = np.sqrt(theirs.var(ddof=1) / 3 + ours.var(ddof=1) / 5)
+    assert row[5] == f'{theirs.mean() - ours.mean():+.4f} ± {error:.4f}'
+    freedom = error**4 / sum(
+        (x.var(ddof=1) / len(x)) ** 2 / (len(x) - 1) for x in (theirs, ours)
+    )
+    t = abs(theirs.mean() - ours.mean()) / error
+    assert row[6] == f'{2 * stats.t.sf(t, freedom):.3f}'
+    both = np.concatenate([theirs, ours])
+    limit = 2 * both.std(ddof=1) * np.sqrt(1 + 1 / 8)
+    distance = 0.4698 - both.mean()
+    text = f'{distance:+.4f}'
+    assert row[7] == (f'**{text}**' if abs(distance) > limit else text)
+    assert row[8] == f'{limit:.4f}'
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted(path for group in FRAMEWORKS for path in (RUNS / group).rglob('seed*')),
+    ids=lambda path: str(path.relative_to(RUNS)),
+)
+def test_what_is_kept_is_whole(path):
+    values = json.loads(path.read_text())
+    assert path.name == f'seed{values["seed"]}.json'
+    assert 0 <= values['seed'] < frameworks.NUM_SEEDS
+    assert re.fullmatch('[0-9a-f]{40}', values['git_commit'])
+    recipe = BY_NAME[path.parent.name]
+    kept = runs_lib.read_recipe(RUNS, recipe)[0]
+    assert len(values['epochs']) == kept.run.config['num_epochs']
+    for epoch in values['epochs']:
+        assert epoch.keys() >= set(FIGURES)
+        assert np.isfinite(list(epoch.values())).all()

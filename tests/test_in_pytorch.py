@@ -1,11 +1,12 @@
 """The projects' recipes in PyTorch, on few images; and what is told of them."""
 
+import numpy as np
 import pytest
 
-from fmnist_jax.models import create_model
+from tests.reference_models import PARAMETERS
 
 torch = pytest.importorskip('torch', reason="needs the extra 'bench'")
-in_pytorch = pytest.importorskip('results.in_pytorch')
+in_pytorch = pytest.importorskip('results.reproduction.in_pytorch')
 
 
 @pytest.mark.slow
@@ -17,24 +18,40 @@ def test_a_recipe_learns(row):
     assert 0 < last['test_accuracy'] < 100
 
 
-def test_models_have_as_many_parameters_as_ours():
-    import jax  # noqa: PLC0415
-    import jax.numpy as jnp  # noqa: PLC0415
+@pytest.mark.parametrize(
+    ('name', 'row'),
+    [
+        ('keras_tinyvgg', 'keras_tinyvgg'),
+        ('tinyvgg', 'tinyvgg_sgd'),
+        ('bn_cnn', 'bn_cnn-500-0.001'),
+    ],
+)
+def test_models_have_as_many_parameters_as_ours(name, row):
+    model = in_pytorch.ROWS[row].model()
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
 
-    for name, make in (
-        ('keras_tinyvgg', in_pytorch.ROWS['keras_tinyvgg'].model),
-        ('tinyvgg', in_pytorch.ROWS['tinyvgg_sgd'].model),
-        ('bn_cnn', in_pytorch.ROWS['bn_cnn-500-0.001'].model),
-    ):
-        model = create_model(name, num_classes=10)
-        images = jnp.zeros((1, 28, 28, 1))
-        params = jax.eval_shape(
-            lambda model=model, images=images: model.init(
-                jax.random.key(0), images, train=False
-            )
-        )['params']
-        ours = sum(leaf.size for leaf in jax.tree.leaves(params))
-        assert sum(p.numel() for p in make().parameters()) == ours
+
+def test_s1_begins_as_keras_does():
+    """Glorot and Bengio (2010): uniform to √(6 / (fan in + fan out)); biases zero."""
+    torch.manual_seed(0)
+    weights = dict(in_pytorch.ROWS['keras_tinyvgg'].model().named_parameters())
+    for name, values in weights.items():
+        if name.endswith('bias'):
+            assert not values.any()
+            continue
+        num_out, num_in, *window = values.shape
+        bound = (6 / ((num_in + num_out) * np.prod(window))) ** 0.5
+        assert 0.95 * bound < values.abs().max() <= bound
+        assert values.std().item() == pytest.approx(bound / 3**0.5, rel=0.15)
+
+
+def test_images_are_trained_on_with_their_copies(dataset):
+    images, labels = in_pytorch._tensors(*dataset.split('train[:120]'))
+    pixels, classes = in_pytorch._with_copies(images, labels, lambda image: 255 - image)
+    assert torch.equal(pixels[:120], images)
+    assert torch.equal(pixels[120:], 255 - images)
+    assert torch.equal(classes, torch.cat([labels, labels]))
+    assert in_pytorch._with_copies(images, labels, None) == (images, labels)
 
 
 def test_s4s_score_is_of_the_batch(dataset):

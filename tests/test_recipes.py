@@ -11,11 +11,14 @@ from ml_collections import ConfigDict
 
 from fmnist_jax import config as config_lib
 from fmnist_jax.reporting.runs import Run
-from results import figures, frameworks, keep, reproduction
-from results.recipes import EPOCHS, PROJECTS, RECIPES, SOURCES, Recipe
+from results import keep, significance
+from results.reproduction import frameworks
+from results.reproduction import runs as runs_lib
+from results.reproduction.recipes import PROJECTS, RECIPES
+from results.reproduction.recipes.recipe import EPOCHS, METRICS, SOURCES, Recipe
 from tests.reproducing import BY_NAME, RUNS
 
-KEPT = sorted((RUNS / figures.GROUP).glob('*/seed*'))
+KEPT = sorted((RUNS / runs_lib.GROUP).glob('*/seed*'))
 
 
 def config_of(recipe: Recipe) -> ConfigDict:
@@ -30,7 +33,8 @@ def config_of(recipe: Recipe) -> ConfigDict:
 def test_names_of_rows_are_names_of_folders_of_their_own():
     assert len(BY_NAME) == len(RECIPES)
     assert all(re.fullmatch(r'[\w.-]+', name) for name in BY_NAME)
-    assert {recipe.project for recipe in RECIPES} == set(PROJECTS)
+    for project, recipes in PROJECTS.items():
+        assert {recipe.project for recipe in recipes} == {project}
 
 
 @pytest.mark.parametrize('recipe', RECIPES, ids=lambda recipe: recipe.name)
@@ -52,7 +56,7 @@ def test_a_recipe_fits_its_config(recipe):
     for reading in recipe.readings:
         assert reading.epoch in EPOCHS
         assert reading.source in SOURCES
-        assert reading.published.keys() <= reproduction.METRICS.keys()
+        assert reading.published.keys() <= METRICS.keys()
         assert reading.explanations.keys() <= reading.published.keys()
         assert reading.not_judged.keys() <= reading.published.keys()
         for text in reading.published.values():
@@ -96,7 +100,7 @@ def test_a_kept_run_is_of_its_recipe(folder):
 
 @pytest.mark.parametrize('recipe', RECIPES, ids=lambda recipe: recipe.name)
 def test_there_are_as_many_seeds_as_the_time_of_a_run_allows(recipe):
-    seconds = [one.run.seconds for one in figures.read_recipe(RUNS, recipe) if one.run]
+    seconds = [one.run.seconds for one in runs_lib.read_recipe(RUNS, recipe) if one.run]
     if not seconds:
         return
     fastest = min(seconds)
@@ -104,56 +108,84 @@ def test_there_are_as_many_seeds_as_the_time_of_a_run_allows(recipe):
     assert recipe.num_seeds >= least
 
 
-def test_what_explanations_say_of_kept_runs_is_so():
-    """The numbers in the sentences of results/recipes.py, from the runs again."""
-    runs = RUNS / figures.GROUP
-    linear = [
-        line['accuracy']
-        for seed in range(5)
-        for line in Run.read(runs / 'linear_v0' / f'seed{seed}').lines('validation')
-    ]
-    assert (sum(x < 0.7089 for x in linear), len(linear)) == (13, 50)
+def explanation(row: str, metric: str, reading: int = 0) -> str:
+    return BY_NAME[row].readings[reading].explanations[metric]
 
-    def epochs(row: str, seed: int) -> list[dict]:
-        path = runs / row / f'seed{seed}' / 'batch_statistics.json'
-        return [x['raw'] for x in json.loads(path.read_text())['epochs']]
 
-    late = [
-        100 * epoch['accuracy']
-        for seed in range(5)
-        for epoch in epochs('bn_cnn-1000-0.01', seed)[-4:]
-    ]
-    assert (min(late), max(late)) == (pytest.approx(89.79), pytest.approx(90.95))
+def test_what_is_said_of_s0_is_so():
+    """The numbers in the sentences of the recipes, from the runs again."""
+    folder = RUNS / runs_lib.GROUP / 'linear_v0'
+    runs = [Run.read(folder / f'seed{seed}').lines('validation') for seed in range(5)]
+    below = [[line['accuracy'] < 0.7089 for line in run] for run in runs]
+    said = explanation('linear_v0', 'test_accuracy', reading=1)
+    assert f'of the {np.size(below)} epochs' in said
+    assert f'{np.sum(below)} are below 70.89 %' in said
+    assert not any(run[9] for run in below)
+
+
+def s4_epochs(row: str) -> list[list[dict[str, float]]]:
+    """As S4 scored the test set: of each kept run, its epochs."""
+    paths = sorted((RUNS / runs_lib.GROUP / row).glob(f'seed*/{keep.BATCH_STATISTICS}'))
+    assert len(paths) == 5
+    runs = [json.loads(path.read_text())['epochs'] for path in paths]
+    return [[epoch['raw'] for epoch in run] for run in runs]
+
+
+def test_what_is_said_of_s4_with_batches_of_1000_is_so():
+    runs = s4_epochs('bn_cnn-1000-0.01')
+    late = [100 * epoch['accuracy'] for run in runs for epoch in run[-4:]]
+    said = explanation('bn_cnn-1000-0.01', 'test_accuracy')
+    assert f'have {min(late):.2f} to {max(late):.2f} %' in said
     assert sum(x > 90.75 for x in late) == 3
-    before = [epochs('bn_cnn-100-0.001', seed)[-2]['loss'] for seed in range(5)]
-    assert f'{statistics.mean(before):.3f}' == '0.364'
-    assert f'{statistics.stdev(before):.3f}' == '0.012'
+    assert 'three of the twenty above 90.75 %' in said
     variances = []
-    for row in (r.name for r in RECIPES if r.project == 'S4'):
-        kept = [int(path.name[4:]) for path in (runs / row).glob('seed*')]
-        best = [max(x['accuracy'] for x in epochs(row, seed)) for seed in kept]
+    for row in (r.name for r in PROJECTS['S4']):
+        best = [max(x['accuracy'] for x in run) for run in s4_epochs(row)]
         variances.append(statistics.variance(100 * x for x in best))
-    assert statistics.mean(variances) ** 0.5 == pytest.approx(0.17, abs=0.015)
+    deviation = statistics.mean(variances) ** 0.5
+    said = explanation('bn_cnn-1000-0.01', 'test_accuracy', reading=1)
+    assert f'spread by about {deviation:.2f} points' in said
+    best = [100 * max(x['accuracy'] for x in run) for run in runs]
+    distance = abs(91.09 - statistics.mean(best))
+    assert 'by which it is within the limit' in said
+    assert distance <= 2 * deviation * (1 + 1 / 5) ** 0.5
+
+
+def test_what_is_said_of_s4_with_batches_of_100_is_so():
+    runs = [[x['loss'] for x in run] for run in s4_epochs('bn_cnn-100-0.001')]
+    before = [run[-2] for run in runs]
+    said = explanation('bn_cnn-100-0.001', 'test_loss')
+    mean, deviation = statistics.mean(before), statistics.stdev(before)
+    assert f'{mean:.3f} ± {deviation:.3f}' in said
+    largest = np.diff(np.array(runs)[:, 8:]).max()
+    assert f'no epoch of ours is more than {largest:.3f} above' in said
 
 
 @pytest.mark.parametrize(
-    ('group', 'row', 'metric'),
+    ('group', 'row', 'metric', 'is_within'),
     [
-        ('in_pytorch', 'keras_tinyvgg', 'test_loss'),
-        ('in_keras', 'keras_tinyvgg', 'test_loss'),
-        ('in_keras', 'keras_cnns-arch1', 'test_loss'),
-        ('in_pytorch', 'tinyvgg_sgd-lr_0.05', 'train_loss'),
-        ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_loss'),
+        ('in_keras', 'keras_cnns-arch1', 'test_loss', True),
+        ('in_pytorch', 'tinyvgg_sgd-lr_0.05', 'train_loss', True),
+        ('in_pytorch', 'tinyvgg_sgd-lr_0.05', 'train_accuracy', True),
+        ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_loss', False),
+        ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_accuracy', False),
     ],
 )
-def test_published_figures_are_within_the_limits_of_other_frameworks(
-    group, row, metric
-):
-    """As explanations say that they are."""
+def test_what_is_said_of_all_runs_together_is_so(group, row, metric, is_within):
+    """Ours, and those of another framework."""
+    said = explanation(row, metric)
+    assert ('together, ' in said or 'together; ' in said) == is_within or (
+        'beyond all those runs together' in said
+    )
     reading = BY_NAME[row].readings[0]
-    values = [
-        frameworks.select(epochs, reading.epoch)[metric]
-        for epochs in frameworks.read(RUNS, group, row)
+    theirs = [
+        frameworks.select(values['epochs'], reading.epoch)[metric]
+        for values in frameworks.read(RUNS, group, row).values()
     ]
-    limit = 2 * statistics.stdev(values) * (1 + 1 / len(values)) ** 0.5
-    assert abs(float(reading.published[metric]) - statistics.mean(values)) <= limit
+    kept = runs_lib.read_recipe(RUNS, BY_NAME[row])
+    ours = [runs_lib.figures(one, reading)[metric] for one in kept]
+    together = np.array([*theirs, *ours])
+    distance = abs(float(reading.published[metric]) - together.mean())
+    limit = 2 * together.std(ddof=1) * np.sqrt(1 + 1 / len(together))
+    assert (distance <= limit) == is_within
+    assert limit == pytest.approx(significance.limit(together))

@@ -14,7 +14,7 @@ from configs import tinyvgg
 from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from results import keep, tables
+from results import keep, run_tables, tables
 from tests.conftest import ROOT
 
 RUNS = ROOT / 'results' / 'runs'
@@ -71,7 +71,7 @@ def test_the_headline_is_of_the_recipe_that_the_config_holds():
     """The kept runs are those of configs/tinyvgg.py as it stands, but for the seed."""
     recipe = config_lib.to_dict(tinyvgg.get_config())
     seeds = set()
-    for run in tables.read_group(RUNS, 'tinyvgg'):
+    for run in run_tables.read_group(RUNS, 'tinyvgg'):
         kept = json.loads((RUNS / 'tinyvgg' / run.name / 'config.json').read_text())
         changed = config_lib.changed_fields(kept, recipe, may_extend=False)
         assert all(field.startswith('seed ') for field in changed), changed
@@ -98,11 +98,30 @@ def test_another_figure_makes_another_table(tmp_path):
 
 @pytest.mark.parametrize(
     ('table', 'part'),
-    [('seeds none', 'holds no runs'), ('peers none.json', 'none.json is missing')],
+    [
+        ('seeds none', 'holds no runs'),
+        ('peers none.json', 'none.json is missing'),
+        ('goal all', "unknown kind of table 'goal'; did you mean 'goals'"),
+        ('reproduction S9', "unknown project 'S9'"),
+        ('framework in_torch', "unknown framework 'in_torch'"),
+    ],
 )
 def test_a_table_of_nothing_is_an_error(table, part, tmp_path):
     with pytest.raises(UserError, match=part):
         tables.render(f'<!-- table: {table} -->\n<!-- end of table -->', tmp_path)
+
+
+def test_a_table_without_an_end_takes_nothing_with_it():
+    table = '<!-- table: headline tinyvgg -->\n'
+    end = '<!-- end of table -->\n'
+    tables.render(table + end + 'text' + table + end, RUNS)
+    with pytest.raises(UserError, match='has no <!-- end of table --> before the next'):
+        tables.render(table + 'text' + table + end, RUNS)
+
+
+def test_a_claim_of_no_runs_says_so(tmp_path):
+    text = '"""X.\n\nMeasured (results/runs/none):\nbefore\n"""\n'
+    assert tables.render(text, tmp_path).splitlines()[3] == 'not measured yet.'
 
 
 def test_check_names_what_is_stale(tmp_path):

@@ -9,7 +9,9 @@ https://github.com/maccarini/pytorch-cnn. It is one run of a grid of six; all of
       --workdir=runs/grid
 
 The test set chooses the best epoch. S4 evaluates in training mode, on images whose
-pixels are not divided by 255; so does `python -m results.batch_statistics WORKDIR`.
+pixels are not divided by 255; so does
+
+    python -m results.reproduction.batch_statistics runs/bn_cnn
 
 Published, and here (bn_cnn in results/reproduction.md):
 - bn_cnn, batch 100, learning rate 0.01, epoch 25, as S4 computed it: test accuracy

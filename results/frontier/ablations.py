@@ -1,16 +1,14 @@
 """The table of results/frontier.md that says what each part of a recipe is worth."""
 
-import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-
-from scipy import stats
 
 from fmnist_jax.reporting.text import MISSING, markdown_table
 from results.frontier.cells import count, missing, percents, row_named
 from results.frontier.rows import ROWS, Row
 from results.frontier.runs import Kept, read_row
+from results.significance import difference, paired_difference
 
 
 def ablations_table(runs: Path) -> str:
@@ -59,49 +57,6 @@ def _side(runs: Path, row: Row, kept: Sequence[Kept]) -> tuple[str, ...]:
         percents([one.validation for one in kept]),
         count(runs, row, len(kept)),
     )
-
-
-def difference(values: Sequence[float], base: Sequence[float]) -> tuple[str, str]:
-    """The difference of two means ± its standard error, and p of Welch's t-test.
-
-    Args:
-      values: of some runs.
-      base: of others, that have nothing in common with them.
-
-    Returns:
-      Two cells; of a single run on either side, no error and no p.
-    """
-    mean = statistics.mean(values) - statistics.mean(base)
-    if min(len(values), len(base)) < 2:
-        return f'{mean:+.2f}', MISSING
-    error = math.sqrt(sum(statistics.variance(x) / len(x) for x in (values, base)))
-    return f'{mean:+.2f} ± {error:.2f}', _p(
-        stats.ttest_ind(values, base, equal_var=False)
-    )
-
-
-def paired_difference(
-    values: Sequence[float], base: Sequence[float]
-) -> tuple[str, str]:
-    """The mean of differences ± its standard error, and p of Student's paired t-test.
-
-    Args:
-      values: of some runs.
-      base: of the same number, each of which shares something with one of them.
-
-    Returns:
-      As `difference` does.
-    """
-    differences = [one - other for one, other in zip(values, base, strict=True)]
-    mean = f'{statistics.mean(differences):+.2f}'
-    if len(differences) < 2:
-        return mean, MISSING
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    return f'{mean} ± {error:.2f}', _p(stats.ttest_rel(values, base))
-
-
-def _p(result: object) -> str:
-    return f'{result.pvalue:.3f}'
 
 
 def _epoch_ratio(kept: Sequence[Kept], base: Sequence[Kept]) -> str:

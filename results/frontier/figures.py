@@ -20,11 +20,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.runs import Run
-from results import figures as reproduction
 from results.frontier.rows import ROWS
 from results.frontier.runs import read_row, shortest_seconds
 from results.frontier.tables import read_elsewhere
-from results.recipes import RECIPES
+from results.reproduction.recipes import RECIPES
+from results.reproduction.runs import GROUP as REPRODUCTION
 
 # What is shown: the field of a point, and what the axis is called.
 FIGURES: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -100,7 +100,7 @@ def _ours(runs: Path) -> list[dict[str, Any]]:
     """Every recipe of which runs were scored on a test set that chose nothing."""
     points = [_point('tinyvgg', _runs_in(runs / 'tinyvgg'))]
     points += [
-        _point(recipe.name, _runs_in(runs / reproduction.GROUP / recipe.name))
+        _point(recipe.name, _runs_in(runs / REPRODUCTION / recipe.name))
         for recipe in RECIPES
     ]
     for row in [row for row in ROWS if row.is_scored]:

@@ -26,7 +26,7 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log, table
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.units import duration
-from results import keep, runner
+from results import keep, program, runner
 from results.frontier.rows import ACCELERATOR, ROWS, Row
 from results.frontier.runs import kept_folder, read_row, source
 from results.runner import ROOT, Command, Failure, Job, shown
@@ -57,8 +57,8 @@ class Place:
 
 def main() -> None:
     """Runs, or lists, as the arguments say."""
-    runner.main(
-        runner.Program('results.frontier', __doc__.splitlines()[0], find, summary, run)
+    program.main(
+        program.Program('results.frontier', __doc__.splitlines()[0], find, summary, run)
     )
 
 
@@ -68,7 +68,7 @@ def find(names: Sequence[str]) -> list[Row]:
     Raises:
       UserError: a name is not that of a row.
     """
-    return runner.find(names, ROWS) if names else list(ROWS)
+    return program.find(names, ROWS) if names else list(ROWS)
 
 
 def summary(rows: Sequence[Row], runs: Path) -> str:

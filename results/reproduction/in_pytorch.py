@@ -1,15 +1,18 @@
-"""Some projects' recipes in PyTorch: python -m results.in_pytorch ROW [--seeds=N]
+"""Some projects' recipes in PyTorch: python -m results.reproduction.in_pytorch ROW
 
 Where our figures differ from published ones, either our recipe is another, or one run
 is no measure of it. Here S2's and S4's loops are PyTorch's own layers, initialisation,
 shuffling and optimizers, without any of this project's; S1's, which is in Keras, has
 PyTorch's, and Keras' initialisation and epsilon. What came out is kept in
 `results/runs/in_pytorch/ROW/seedN.json`; seeds that are there are not run again. Needs
-the extra `bench`, which has PyTorch, and for augmented images torchvision.
+the extra `bench`, which has PyTorch, and for augmented images torchvision, which
+`pip install torchvision==0.28.0` adds.
 """
 
 import dataclasses
 import functools
+import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +22,8 @@ from torch import nn
 
 from configs import default
 from fmnist_jax.data import load_dataset
-from results import frameworks
+from fmnist_jax.errors import UserError
+from results.reproduction import frameworks
 
 GROUP = 'in_pytorch'
 
@@ -82,28 +86,28 @@ class Recipe:
     is_s4: bool = False
 
 
-def _sgd(rate: float, *, with_copies: bool = False) -> Recipe:
+def _tinyvgg_by_sgd(rate: float, *, with_copies: bool = False) -> Recipe:
     make = functools.partial(torch.optim.SGD, lr=rate)
     return Recipe(_tinyvgg, make, 32, 3, with_copies=with_copies)
 
 
-def _adam(batch_size: int, rate: float) -> Recipe:
+def _bn_cnn_by_adam(batch_size: int, rate: float) -> Recipe:
     make = functools.partial(torch.optim.Adam, lr=rate)
     return Recipe(_bn_cnn, make, batch_size, 25, is_s4=True)
 
 
-# By the name that results/recipes.py has for them.
+# By the name that recipes/ has for them.
 ROWS = MappingProxyType(
     {
         'keras_tinyvgg': Recipe(
             _keras_tinyvgg, functools.partial(torch.optim.Adam, eps=1e-7), 32, 25
         ),
-        'tinyvgg_sgd': _sgd(0.1),
-        'tinyvgg_sgd-lr_0.05': _sgd(0.05),
-        'tinyvgg_sgd-original_and_augmented': _sgd(0.1, with_copies=True),
-        'bn_cnn-100-0.001': _adam(100, 0.001),
-        'bn_cnn-500-0.001': _adam(500, 0.001),
-        'bn_cnn-1000-0.01': _adam(1000, 0.01),
+        'tinyvgg_sgd': _tinyvgg_by_sgd(0.1),
+        'tinyvgg_sgd-lr_0.05': _tinyvgg_by_sgd(0.05),
+        'tinyvgg_sgd-original_and_augmented': _tinyvgg_by_sgd(0.1, with_copies=True),
+        'bn_cnn-100-0.001': _bn_cnn_by_adam(100, 0.001),
+        'bn_cnn-500-0.001': _bn_cnn_by_adam(500, 0.001),
+        'bn_cnn-1000-0.01': _bn_cnn_by_adam(1000, 0.01),
     }
 )
 
@@ -120,8 +124,7 @@ def train(
       num_epochs: likewise.
 
     Returns:
-      Each as results/frameworks.py has it; of the test set, as the project computed
-      them.
+      Each as frameworks.py has it, over all test images; of S4, as it computed them.
     """
     recipe = ROWS[row]
     torch.manual_seed(seed)
@@ -167,14 +170,23 @@ def _with_copies(
 
 
 def _make_rand_augment() -> Callable[[torch.Tensor], torch.Tensor]:
-    """S2's, of a Pillow image; a function of an image, uint8 [1, height, width]."""
-    from torchvision.transforms import (  # noqa: PLC0415 - for this recipe alone
-        Compose,
-        PILToTensor,
-        RandAugment,
-        ToPILImage,
-    )
+    """S2's, of a Pillow image; a function of an image, uint8 [1, height, width].
 
+    Raises:
+      UserError: torchvision is not installed.
+    """
+    try:
+        from torchvision.transforms import (  # noqa: PLC0415 - for this recipe alone
+            Compose,
+            PILToTensor,
+            RandAugment,
+            ToPILImage,
+        )
+    except ImportError as error:
+        raise UserError(
+            f'augmented images need torchvision: {error}; pip install '
+            'torchvision==0.28.0'
+        ) from error
     return Compose([ToPILImage(), RandAugment(num_ops=2), PILToTensor()])
 
 
@@ -208,7 +220,9 @@ def _figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
 
 def main() -> None:
     """Trains what is not kept yet."""
-    versions = {'torch': torch.__version__}
+    names = ('torch', 'torchvision', 'numpy')
+    found = [name for name in names if importlib.util.find_spec(name)]
+    versions = {name: importlib.metadata.version(name) for name in found}
     frameworks.main(__doc__.splitlines()[0], GROUP, ROWS, train, versions)
 
 

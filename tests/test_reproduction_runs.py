@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fmnist_jax.errors import UserError
-from results import figures, keep
-from results.recipes import EPOCHS, Reading
+from results import keep
+from results.reproduction import runs as runs_lib
+from results.reproduction.recipes.recipe import EPOCHS, Reading
 from tests import reproducing
 from tests.kept_runs import SEEDS
 from tests.reproducing import at, lines_of, recipe_of, write_sweep
@@ -24,11 +25,11 @@ def runs(tmp_path) -> Path:
 @pytest.mark.parametrize('epoch', EPOCHS)
 def test_figures_are_those_of_the_epoch(epoch, runs):
     recipe = recipe_of(Reading(epoch=epoch))
-    for seed, kept in enumerate(figures.read_recipe(runs, recipe)):
+    for seed, kept in enumerate(runs_lib.read_recipe(runs, recipe)):
         lines = lines_of(runs, seed)
         index = at(lines, epoch)
         train, validation = (lines[split][index] for split in ('train', 'validation'))
-        assert figures.figures(kept, recipe.readings[0]) == {
+        assert runs_lib.figures(kept, recipe.readings[0]) == {
             'train_loss': train['loss'],
             'train_accuracy': 100 * train['accuracy'],
             'test_loss': validation['loss'],
@@ -40,8 +41,8 @@ def test_figures_of_an_evaluation_are_of_the_epoch_or_refused(runs):
     reading = Reading(
         epoch='highest_accuracy', source='evaluation', published={'shirt_f1': '70.00'}
     )
-    kept = figures.read_recipe(runs, recipe_of(reading))[2]
-    found = figures.figures(kept, reading)
+    kept = runs_lib.read_recipe(runs, recipe_of(reading))[2]
+    found = runs_lib.figures(kept, reading)
     metrics = json.loads((kept.folder / 'eval/test/metrics.json').read_text())
     matrix = np.array(metrics['confusion_matrix'])
     assert found['test_accuracy'] == pytest.approx(np.trace(matrix) / 100)
@@ -52,7 +53,7 @@ def test_figures_of_an_evaluation_are_of_the_epoch_or_refused(runs):
     assert found['validation_accuracy'] == 100 * best
     last = dataclasses.replace(reading, epoch='last')
     with pytest.raises(UserError, match='scored at step'):
-        figures.figures(kept, last)
+        runs_lib.figures(kept, last)
 
 
 def test_figures_of_batch_statistics_and_of_a_range_test(tmp_path):
@@ -71,16 +72,16 @@ def test_figures_of_batch_statistics_and_of_a_range_test(tmp_path):
     (tmp_path / 'run' / keep.BATCH_STATISTICS).write_text(
         json.dumps({'epochs': epochs})
     )
-    kept = figures.Kept.read(tmp_path / 'run')
+    kept = runs_lib.Kept.read(tmp_path / 'run')
     accuracies = [
-        figures.figures(kept, Reading(epoch=epoch, source='batch_statistics'))
+        runs_lib.figures(kept, Reading(epoch=epoch, source='batch_statistics'))
         for epoch in EPOCHS
     ]
     assert [one['test_accuracy'] for one in accuracies] == [70.0, 90.0, 80.0]
     scaled = Reading(source='batch_statistics_scaled')
-    assert figures.figures(kept, scaled)['test_loss'] == 9.0
-    kept = figures.Kept.read(write_sweep(tmp_path / 'test', 1e-3))
-    assert figures.figures(kept, Reading(source='lr_range_test')) == {
+    assert runs_lib.figures(kept, scaled)['test_loss'] == 9.0
+    kept = runs_lib.Kept.read(write_sweep(tmp_path / 'test', 1e-3))
+    assert runs_lib.figures(kept, Reading(source='lr_range_test')) == {
         'train_loss': 0.5,
         'test_loss': 0.6,
         'test_accuracy': 80.0,
@@ -89,7 +90,7 @@ def test_figures_of_batch_statistics_and_of_a_range_test(tmp_path):
 
 
 def test_a_sweep_that_stopped_early_is_refused(tmp_path):
-    kept = figures.Kept.read(write_sweep(tmp_path / 'test', 1e-3, num_epochs=49))
+    kept = runs_lib.Kept.read(write_sweep(tmp_path / 'test', 1e-3, num_epochs=49))
     with pytest.raises(UserError, match='ends after 49 of 50 epochs') as caught:
-        figures.figures(kept, Reading(source='lr_range_test'))
+        runs_lib.figures(kept, Reading(source='lr_range_test'))
     assert '\n' not in str(caught.value)

@@ -1,14 +1,10 @@
-"""Runs the recipes of the five projects: python -m results.reproduce --workdir=FOLDER
+"""Trains the rows of five projects: python -m results.reproduction --workdir=FOLDER
 
-For each row of `results/recipes.py`, or those named, trains its seeds in `FOLDER/ROW`
-and scores them as the row needs it, one process after another: the first seed of all
-rows, then the second. The small files of a run that is done are kept at once in
-`results/runs/reproduction/ROW/seedN`, and it is not run again. What was interrupted
-goes on from its last checkpoint. What was run, or went on, while files differed from
-the commit is not kept, and not done until its work folder is removed. `--list` says
-what is kept and what is missing.
-
-A run that diverges is a result, too: `divergence.json` keeps what was said of it.
+For each row of `results/reproduction/recipes/`, or those named, trains its seeds in
+`FOLDER/ROW` and scores them as the row needs it, one process after another: the first
+seed of all rows, then the second. Small files are kept in
+`results/runs/reproduction/ROW/seedN`; see `results/runner.py` for what is kept, and
+what is gone on with. `--list` says what is kept and what is missing.
 """
 
 import functools
@@ -19,9 +15,10 @@ from pathlib import Path
 from fmnist_jax.reporting.console import table
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.units import duration
-from results import keep, runner
-from results.figures import kept_folder, read_recipe, select
-from results.recipes import LR_RANGE_TEST_EPOCHS, RECIPES, Recipe
+from results import keep, program, runner
+from results.reproduction.recipes import RECIPES
+from results.reproduction.recipes.recipe import LR_RANGE_TEST_EPOCHS, Recipe
+from results.reproduction.runs import kept_folder, read_recipe, select
 from results.runner import Command, Job
 
 # S1's 1e-4 * 10**(epoch / 20), its first epoch being 0.
@@ -35,8 +32,10 @@ LR_RANGE_TEST = (
 
 def main() -> None:
     """Runs, or lists, as the arguments say."""
-    runner.main(
-        runner.Program('results.reproduce', __doc__.splitlines()[0], find, summary, run)
+    program.main(
+        program.Program(
+            'results.reproduction', __doc__.splitlines()[0], find, summary, run
+        )
     )
 
 
@@ -47,7 +46,7 @@ def find(names: Sequence[str]) -> list[Recipe]:
       UserError: a name is not that of a recipe.
     """
     if names:
-        return runner.find(names, RECIPES)
+        return program.find(names, RECIPES)
     return [recipe for recipe in RECIPES if not recipe.not_run]
 
 
@@ -119,16 +118,20 @@ def _work(
 
 def _prepare(order: str | None, data: Path, call: Callable[[Command], None]) -> None:
     """Alters images, if a recipe needs them and they are not there."""
-    if order is None or _is_whole(data / order):
+    if order is None:
         return
-    call(
-        (
-            'fmnist_jax.augment_data',
-            '--config=configs/seeds/keras_cnns.py:data',
-            f'--order={order}',
-            f'--output={data / order}',
+    # Others that train in the same folder need them, too.
+    with runner.locked(data, waits=True):
+        if _is_whole(data / order):
+            return
+        call(
+            (
+                'fmnist_jax.augment_data',
+                '--config=configs/seeds/keras_cnns.py:data',
+                f'--order={order}',
+                f'--output={data / order}',
+            )
         )
-    )
 
 
 def _is_whole(folder: Path) -> bool:
@@ -166,8 +169,4 @@ def commands(recipe: Recipe, seed: int, folder: Path, data: Path) -> Iterator[Co
         checkpoint = f'--checkpoint={line["step"]}'
         yield ('fmnist_jax.evaluate', f'--workdir={folder}', checkpoint)
     if recipe.has_batch_statistics:
-        yield ('results.batch_statistics', str(folder))
-
-
-if __name__ == '__main__':
-    main()
+        yield ('results.reproduction.batch_statistics', str(folder))

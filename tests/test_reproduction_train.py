@@ -13,8 +13,10 @@ import pytest
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from results import figures, keep, reproduce, runner
-from results.recipes import RECIPES
+from results import keep, runner
+from results.reproduction import runs as runs_lib
+from results.reproduction import train
+from results.reproduction.recipes import RECIPES
 from tests.conftest import ROOT, run_script
 from tests.kept_runs import SEEDS, edit
 from tests.reproducing import BY_NAME, TINY
@@ -33,8 +35,8 @@ def test_rows_are_run_kept_and_not_run_again(clean, tmp_path, capfd):
     recipe = dataclasses.replace(
         TINY, num_seeds=1, evaluated_at='last', overrides={**TINY.overrides}
     )
-    assert reproduce.run([recipe], workdir, runs) == []
-    folder = runs / figures.GROUP / 'tiny' / 'seed0'
+    assert train.run([recipe], workdir, runs) == []
+    folder = runs / runs_lib.GROUP / 'tiny' / 'seed0'
     assert {path.name for path in folder.iterdir()} == {*keep.FILES, 'eval'}
     config = json.loads((folder / 'config.json').read_text())
     assert (config['model']['name'], config['num_epochs']) == ('linear', 2)
@@ -43,10 +45,10 @@ def test_rows_are_run_kept_and_not_run_again(clean, tmp_path, capfd):
     capfd.readouterr()
     # The work folder is not even looked at.
     shutil.rmtree(workdir)
-    assert reproduce.run([recipe], workdir, runs) == []
+    assert train.run([recipe], workdir, runs) == []
     assert not workdir.exists()
     assert '0 of 0 runs are done' in capfd.readouterr().out
-    assert '1 of 1' in reproduce.summary([recipe], runs)
+    assert '1 of 1' in train.summary([recipe], runs)
 
 
 @pytest.fixture
@@ -77,9 +79,9 @@ def test_only_what_was_committed_throughout_is_kept(
     resumed = [{'step': 1, 'git_commit': commit} for commit in later]
     edit(begun / 'provenance.json', git_commit=started, resumed=resumed)
     recipe, runs = dataclasses.replace(TINY, num_seeds=1), tmp_path / 'runs'
-    failed = reproduce.run([recipe], tmp_path / 'work', runs)
+    failed = train.run([recipe], tmp_path / 'work', runs)
     assert failed == ([] if is_kept else ['tiny/seed0'])
-    assert (runs / figures.GROUP / 'tiny' / 'seed0').exists() == is_kept
+    assert (runs / runs_lib.GROUP / 'tiny' / 'seed0').exists() == is_kept
     told = capfd.readouterr().out
     assert (f'{begun} was run with changes' in told) == (not is_kept)
     assert ('remove that folder' in told) == (not is_kept)
@@ -87,7 +89,7 @@ def test_only_what_was_committed_throughout_is_kept(
 
 def test_nothing_is_kept_with_allow_dirty(begun, tmp_path, capfd):
     recipe, runs = dataclasses.replace(TINY, num_seeds=1), tmp_path / 'runs'
-    failed = reproduce.run([recipe], tmp_path / 'work', runs, allow_dirty=True)
+    failed = train.run([recipe], tmp_path / 'work', runs, allow_dirty=True)
     assert failed == []
     assert not runs.exists()
     assert 'not kept: --allow-dirty' in capfd.readouterr().out
@@ -96,8 +98,8 @@ def test_nothing_is_kept_with_allow_dirty(begun, tmp_path, capfd):
 def test_the_checkout_is_checked_before_each_run(begun, tmp_path, monkeypatch, capfd):
     commits = iter((COMMIT, f'{COMMIT}-dirty'))
     monkeypatch.setattr(runner, 'git_commit', lambda: next(commits))
-    assert reproduce.run([TINY], tmp_path / 'work', tmp_path / 'runs') == ['tiny/seed1']
-    assert (tmp_path / 'runs' / figures.GROUP / 'tiny' / 'seed0').exists()
+    assert train.run([TINY], tmp_path / 'work', tmp_path / 'runs') == ['tiny/seed1']
+    assert (tmp_path / 'runs' / runs_lib.GROUP / 'tiny' / 'seed0').exists()
     assert not begun.with_name('seed1').exists()
     assert 'changes that are not committed' in capfd.readouterr().out
 
@@ -109,12 +111,12 @@ def test_a_run_that_diverges_is_kept_and_the_others_go_on(clean, tmp_path, capfd
     unknown = dataclasses.replace(
         TINY, name='unknown', num_seeds=1, overrides={'no_such_field': 1}
     )
-    assert reproduce.run([unknown, bad], workdir, runs) == ['unknown/seed0']
+    assert train.run([unknown, bad], workdir, runs) == ['unknown/seed0']
     assert "unknown config field: 'no_such_field'" in capfd.readouterr().err
-    (kept,) = figures.read_recipe(runs, bad)
+    (kept,) = runs_lib.read_recipe(runs, bad)
     assert kept.diverged
     assert 'training diverged' in kept.others[workdir_lib.DIVERGENCE]['message']
-    assert not (runs / figures.GROUP / 'unknown').exists()
+    assert not (runs / runs_lib.GROUP / 'unknown').exists()
 
 
 def test_what_another_process_works_on_is_left_to_it(clean, tmp_path, capfd):
@@ -123,7 +125,7 @@ def test_what_another_process_works_on_is_left_to_it(clean, tmp_path, capfd):
     recipe = dataclasses.replace(TINY, num_seeds=1)
     with (folder / '.reproduce.lock').open('w') as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        failed = reproduce.run([recipe], tmp_path / 'work', tmp_path / 'runs')
+        failed = train.run([recipe], tmp_path / 'work', tmp_path / 'runs')
     assert failed == ['tiny/seed0']
     assert 'another process is at work' in capfd.readouterr().out
     assert [path.name for path in folder.iterdir()] == ['.reproduce.lock']
@@ -131,7 +133,7 @@ def test_what_another_process_works_on_is_left_to_it(clean, tmp_path, capfd):
 
 def test_commands_are_those_of_the_row():
     recipe = BY_NAME['bn_cnn-500-0.001']
-    first, *_ = reproduce.commands(recipe, 3, Path('/work'), Path('/data'))
+    first, *_ = train.commands(recipe, 3, Path('/work'), Path('/data'))
     assert first == (
         'fmnist_jax.main',
         '--config=configs/seeds/bn_cnn.py',
@@ -141,14 +143,14 @@ def test_commands_are_those_of_the_row():
         '--workdir=/work',
     )
     recipe = BY_NAME['keras_cnns-arch2_sound']
-    first = next(reproduce.commands(recipe, 0, Path('/work'), Path('/data')))
+    first = next(train.commands(recipe, 0, Path('/work'), Path('/data')))
     assert '--config=configs/seeds/keras_cnns.py:arch2_sound' in first
     assert '--config.data.idx_dir=/data/grouped' in first
     # What is kept of a run is of use elsewhere.
-    first = next(reproduce.commands(recipe, 0, Path('/work'), ROOT / 'runs' / 'data'))
+    first = next(train.commands(recipe, 0, Path('/work'), ROOT / 'runs' / 'data'))
     assert '--config.data.idx_dir=runs/data/grouped' in first
     recipe = BY_NAME['keras_tinyvgg-lr_range_test']
-    (only,) = reproduce.commands(recipe, 0, Path('/work'), Path('/data'))
+    (only,) = train.commands(recipe, 0, Path('/work'), Path('/data'))
     assert only[0] == 'fmnist_jax.lr_range_test'
     # Of 50 epochs from 0, each 10^(1/20) times the rate of the one before.
     rates = np.geomspace(1e-4, float(dict(a.split('=') for a in only[1:])['--max']), 50)
@@ -158,10 +160,10 @@ def test_commands_are_those_of_the_row():
 def test_all_rows_that_can_be_run_are_by_default():
     not_run = {recipe.name for recipe in RECIPES if recipe.not_run}
     assert not_run == {'keras_cnns-vgg_like_leaking-80_epochs'}
-    assert {recipe.name for recipe in reproduce.find([])} == BY_NAME.keys() - not_run
+    assert {recipe.name for recipe in train.find([])} == BY_NAME.keys() - not_run
     with pytest.raises(UserError, match="unknown row 'bn_cn'"):
-        reproduce.find(['bn_cn'])
-    twice = reproduce.find(['linear', 'tinyvgg_sgd', 'linear'])
+        train.find(['bn_cn'])
+    twice = train.find(['linear', 'tinyvgg_sgd', 'linear'])
     assert [recipe.name for recipe in twice] == ['linear', 'tinyvgg_sgd']
 
 
@@ -170,7 +172,7 @@ def test_nothing_is_run_from_a_checkout_with_changes(tmp_path, monkeypatch):
     arguments = ['reproduce', 'linear', f'--workdir={tmp_path / "work"}']
     monkeypatch.setattr(sys, 'argv', arguments)
     with pytest.raises(SystemExit, match='not committed'):
-        reproduce.main()
+        train.main()
     assert not (tmp_path / 'work').exists()
 
 
@@ -189,7 +191,7 @@ def test_mistakes_are_told(arguments, part, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, 'argv', ['reproduce', *arguments])
     with pytest.raises(SystemExit) as caught:
-        reproduce.main()
+        train.main()
     # A text as the exit code is printed, and 1.
     told = caught.value.code
     if told == 2:
@@ -199,9 +201,9 @@ def test_mistakes_are_told(arguments, part, tmp_path, monkeypatch, capsys):
 
 
 def test_the_list_says_what_is_missing(tmp_path):
-    folder = tmp_path / figures.GROUP / 'linear' / 'seed1'
+    folder = tmp_path / runs_lib.GROUP / 'linear' / 'seed1'
     shutil.copytree(SEEDS / 'seed1', folder)
-    done = run_script('results.reproduce', 'linear', '--list', f'--runs={tmp_path}')
+    done = run_script('results.reproduction', 'linear', '--list', f'--runs={tmp_path}')
     assert (done.returncode, done.stderr) == (0, '')
     *_, line = done.stdout.splitlines()
     assert re.fullmatch(r'linear +S2 +1 of 5 +0 2 3 4 +[\d.]+ s', line)

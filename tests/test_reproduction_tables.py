@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 
 from fmnist_jax import workdir as workdir_lib
-from results import figures, reproduction, tables
-from results.recipes import PROJECTS, RECIPES, Reading
+from results import tables
+from results.reproduction import runs as runs_lib
+from results.reproduction.comparison import compare, read_project
+from results.reproduction.recipes import PROJECTS, RECIPES
+from results.reproduction.recipes.recipe import Reading
+from results.reproduction.tables import (
+    UnexplainedError,
+    agreement_table,
+    project_table,
+)
 from tests import reproducing
 from tests.conftest import ROOT
 from tests.kept_runs import SEEDS, read_markdown
@@ -29,10 +37,10 @@ def test_sweeps_without_a_suggestion_are_counted(tmp_path):
     accuracies = (0.79, 0.80, 0.78, 0.81, 0.795)
     suggestions = (1e-3, None, 2e-3, None, 1.5e-3)
     for seed, (found, accuracy) in enumerate(zip(suggestions, accuracies, strict=True)):
-        folder = tmp_path / figures.GROUP / recipe.name / f'seed{seed}'
+        folder = tmp_path / runs_lib.GROUP / recipe.name / f'seed{seed}'
         write_sweep(folder, found, accuracy=accuracy)
-    comparisons = reproduction.compare(tmp_path, recipe)
-    made = reproduction.project_table(comparisons)
+    comparisons = compare(tmp_path, recipe)
+    made = project_table(comparisons)
     header, published, ours = read_markdown(made)
     column = header.index('learning rate')
     assert published[column] == '1e-3'
@@ -40,13 +48,13 @@ def test_sweeps_without_a_suggestion_are_counted(tmp_path):
     assert ours[header.index('test accuracy')] == '79.50 ± 1.12 %'
     assert '- learning-rate sweep over 50 epochs: learning rate. It was read' in made
     # Only the accuracy is judged.
-    _, row = read_markdown(reproduction.agreement_table([comparisons]))
-    assert row[3:] == ['1', '0']
+    _, row, _ = read_markdown(agreement_table([comparisons]))
+    assert row[3:5] == ['1', '0']
     for seed in range(5):
-        folder = tmp_path / figures.GROUP / recipe.name / f'seed{seed}'
+        folder = tmp_path / runs_lib.GROUP / recipe.name / f'seed{seed}'
         shutil.rmtree(folder)
         write_sweep(folder, None, accuracy=accuracies[seed])
-    made = reproduction.project_table(reproduction.compare(tmp_path, recipe))
+    made = project_table(compare(tmp_path, recipe))
     assert read_markdown(made)[-1][column] == '-'
 
 
@@ -63,7 +71,7 @@ def test_a_difference_is_judged_by_the_spread_of_a_further_run(
     # 2·√(1 + 1/5) = 2.19 standard deviations.
     published = values.mean() + deviations * values.std(ddof=1)
     reading = Reading(published={'test_accuracy': repr(float(published))})
-    (comparison,) = reproduction.compare(runs, recipe_of(reading))
+    (comparison,) = compare(runs, recipe_of(reading))
     assert comparison.limit('test_accuracy') == pytest.approx(
         2 * np.std(values, ddof=1) * np.sqrt(1 + 1 / 5)
     )
@@ -73,7 +81,7 @@ def test_a_difference_is_judged_by_the_spread_of_a_further_run(
 def test_the_table_has_means_and_deviations(runs):
     values = last_accuracies(runs)
     reading = Reading('at the end', published={'test_accuracy': f'{values.mean():.2f}'})
-    made = reproduction.project_table(reproduction.compare(runs, recipe_of(reading)))
+    made = project_table(compare(runs, recipe_of(reading)))
     header, published, ours = read_markdown(made)
     assert header[2:] == [
         'train loss',
@@ -104,16 +112,16 @@ def test_an_explained_difference_is_told_and_another_is_an_error(runs):
         published={'test_accuracy': '50.00', 'test_loss': f'{losses.mean():.4f}'},
         explanations={'test_accuracy': 'Half of the labels were wrong.'},
     )
-    comparisons = reproduction.compare(runs, recipe_of(reading))
-    made = reproduction.project_table(comparisons)
+    comparisons = compare(runs, recipe_of(reading))
+    made = project_table(comparisons)
     assert f'**{values.mean():.2f} ± {values.std(ddof=1):.2f} %**' in made
     assert 'beyond ours ± 2·s·√(1 + 1/n): 1 of 2:' in made
     (line,) = (line for line in made.splitlines() if line.startswith('- '))
     assert line.startswith('- a row: test accuracy 50.00 % published, ')
     assert line.endswith('. Half of the labels were wrong.')
     unexplained = dataclasses.replace(reading, explanations={})
-    with pytest.raises(reproduction.UnexplainedError, match=r'50\.00 % and is .* here'):
-        reproduction.project_table(reproduction.compare(runs, recipe_of(unexplained)))
+    with pytest.raises(UnexplainedError, match=r'50\.00 % and is .* here'):
+        project_table(compare(runs, recipe_of(unexplained)))
 
 
 def test_agreement_is_counted_by_project(runs):
@@ -125,10 +133,10 @@ def test_agreement_is_counted_by_project(runs):
         ),
     )
     comparisons = [
-        *reproduction.compare(runs, recipe_of(*readings)),
-        *reproduction.compare(runs, TINY),
+        *compare(runs, recipe_of(*readings)),
+        *compare(runs, TINY),
     ]
-    _, row = read_markdown(reproduction.agreement_table([comparisons]))
+    _, row, total = read_markdown(agreement_table([comparisons, comparisons]))[1:]
     found = {'train': [], 'validation': []}
     lowest = []
     for seed in range(5):
@@ -146,13 +154,15 @@ def test_agreement_is_counted_by_project(runs):
         abs(np.mean(ours) - figure) > 2 * np.std(ours, ddof=1) * np.sqrt(6 / 5)
         for figure, ours in figures_and_ours
     )
-    assert row == ['S2', '1 of 2', '5', '3', str(beyond)]
+    # P(|t| > 2) with four degrees of freedom, from a table of Student's t.
+    assert row == ['S2', '1 of 2', '5', '3', str(beyond), f'{3 * 0.1161:.1f}']
+    assert total[3:] == ['6', str(2 * beyond), f'{6 * 0.1161:.1f}']
 
 
 def test_a_row_is_judged_when_all_its_runs_are_there(runs):
-    shutil.rmtree(runs / figures.GROUP / 'real' / 'seed3')
+    shutil.rmtree(runs / runs_lib.GROUP / 'real' / 'seed3')
     reading = Reading(published={'test_accuracy': '50.00'})
-    made = reproduction.project_table(reproduction.compare(runs, recipe_of(reading)))
+    made = project_table(compare(runs, recipe_of(reading)))
     *_, ours = read_markdown(made)
     assert ours[-2] == '4 of 5 so far'
     assert 'No row with published figures is complete yet.' in made
@@ -161,9 +171,9 @@ def test_a_row_is_judged_when_all_its_runs_are_there(runs):
 def test_one_run_has_no_spread_to_judge_by(runs):
     reading = Reading(published={'test_accuracy': '50.00'})
     recipe = recipe_of(reading, num_seeds=1)
-    (comparison,) = reproduction.compare(runs, recipe)
+    (comparison,) = compare(runs, recipe)
     assert comparison.limit('test_accuracy') is None
-    *_, ours = read_markdown(reproduction.project_table([comparison]))
+    *_, ours = read_markdown(project_table([comparison]))
     assert ours[-2] == '1: no spread to judge by'
     assert '±' not in ours[5]
 
@@ -175,7 +185,7 @@ def test_rows_that_are_not_run_say_so(tmp_path):
         ({'not_run': 'needs an accelerator'}, 'not measured: needs an accelerator'),
     ):
         recipe = recipe_of(reading, **fields)
-        made = reproduction.project_table(reproduction.compare(tmp_path, recipe))
+        made = project_table(compare(tmp_path, recipe))
         *_, ours = read_markdown(made)
         assert ours == ['', 'here', '-', expected, '']
 
@@ -183,7 +193,7 @@ def test_rows_that_are_not_run_say_so(tmp_path):
 def test_runs_that_diverged_are_counted_and_left_out(runs):
     values = last_accuracies(runs)[[0, 2, 3, 4]]
     for seed, (name, folder) in enumerate(
-        (p.name, p) for p in sorted((runs / figures.GROUP / 'real').iterdir())
+        (p.name, p) for p in sorted((runs / runs_lib.GROUP / 'real').iterdir())
     ):
         assert name == f'seed{seed}'
         if seed == 1:
@@ -191,22 +201,18 @@ def test_runs_that_diverged_are_counted_and_left_out(runs):
             (folder / workdir_lib.DIVERGENCE).write_text('{"message": "diverged"}')
     reading = Reading(published={'test_accuracy': f'{values.mean():.2f}'})
     recipe = recipe_of(reading)
-    *_, ours = read_markdown(
-        reproduction.project_table(reproduction.compare(runs, recipe))
-    )
+    *_, ours = read_markdown(project_table(compare(runs, recipe)))
     assert ours[-2] == '5, 1 diverged'
     assert ours[5] == f'{values.mean():.2f} ± {values.std(ddof=1):.2f} %'
-    for folder in (runs / figures.GROUP / 'real').iterdir():
+    for folder in (runs / runs_lib.GROUP / 'real').iterdir():
         (folder / workdir_lib.DIVERGENCE).write_text('{"message": "diverged"}')
-    *_, ours = read_markdown(
-        reproduction.project_table(reproduction.compare(runs, recipe))
-    )
+    *_, ours = read_markdown(project_table(compare(runs, recipe)))
     assert ours == ['', 'here', '-', '5, 5 diverged', '']
 
 
 def test_runs_that_learned_nothing_are_counted(runs):
     for seed in (0, 3):
-        path = runs / figures.GROUP / 'real' / f'seed{seed}' / 'metrics.jsonl'
+        path = runs / runs_lib.GROUP / 'real' / f'seed{seed}' / 'metrics.jsonl'
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
             line['accuracy'] = 0.0979
@@ -214,8 +220,8 @@ def test_runs_that_learned_nothing_are_counted(runs):
     figures_ = {'train_accuracy': '9.79', 'test_accuracy': '9.99'}
     reasons = dict.fromkeys(figures_, 'One or the other.')
     recipe = recipe_of(Reading(published=figures_, not_judged=reasons))
-    comparisons = reproduction.compare(runs, recipe)
-    made = reproduction.project_table(comparisons)
+    comparisons = compare(runs, recipe)
+    made = project_table(comparisons)
     *_, published, ours = read_markdown(made)
     assert published[-2] == '1, 1 at chance'
     assert ours[-2] == '5, 2 at chance'
@@ -225,15 +231,15 @@ def test_runs_that_learned_nothing_are_counted(runs):
     ) in made
     # Means of both kinds are neither judged nor marked, however far.
     assert '**' not in made
-    _, row = read_markdown(reproduction.agreement_table([comparisons]))
-    assert row[3:] == ['0', '0']
+    _, row, _ = read_markdown(agreement_table([comparisons]))
+    assert row[3:] == ['0', '0', '0.0']
 
 
 def test_published_figures_have_their_own_digits():
     shown = {}
     for project in PROJECTS:
-        comparisons = reproduction.read_project(RUNS, project)
-        for row in read_markdown(reproduction.project_table(comparisons)):
+        comparisons = read_project(RUNS, project)
+        for row in read_markdown(project_table(comparisons)):
             shown[row[0]] = row
     assert '0.3530' in shown['tinyvgg, original + augmented']
     assert '0.3080' in shown['tinyvgg, 5 epochs']
@@ -256,7 +262,7 @@ def test_a_configs_docstring_says_what_came_out(runs, monkeypatch):
     values = last_accuracies(runs)
     readings = (Reading('at the end', published={'test_accuracy': '88.00'}),)
     rows = (recipe_of(*readings), dataclasses.replace(TINY, config='tinyvgg_sgd'))
-    monkeypatch.setattr(reproduction, 'RECIPES', rows)
+    monkeypatch.setattr('results.reproduction.tables.RECIPES', rows)
     text = (
         '"""X.\n\nPublished, and here (tinyvgg_sgd in results/reproduction.md):\nold\n'
     )
@@ -288,7 +294,7 @@ def test_tables_fail_where_a_difference_is_not_explained(tmp_path):
     for name in ('results', 'configs', 'fmnist_jax'):
         shutil.copytree(ROOT / name, tmp_path / name)
     shutil.copyfile(ROOT / 'README.md', tmp_path / 'README.md')
-    row = tmp_path / 'results' / 'runs' / figures.GROUP / 'linear'
+    row = tmp_path / 'results' / 'runs' / runs_lib.GROUP / 'linear'
     shutil.rmtree(row, ignore_errors=True)
     for seed in range(5):
         shutil.copytree(SEEDS / f'seed{seed}', row / f'seed{seed}')
@@ -302,4 +308,4 @@ def test_tables_fail_where_a_difference_is_not_explained(tmp_path):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith('error: linear (linear): train loss was published as 0.4629')
-    assert 'results/recipes.py' in line
+    assert 'results/reproduction/recipes/' in line

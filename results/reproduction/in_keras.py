@@ -1,12 +1,14 @@
-"""Recipes of S1 and S3 in Keras: python -m results.in_keras ROW [--seeds=N]
+"""Recipes of S1 and S3 in Keras: python -m results.reproduction.in_keras ROW
 
-As results/in_pytorch.py has S2's and S4's: their layers, initialisation, optimizer and
+As in_pytorch.py has S2's and S4's: their layers, initialisation, optimizer and
 `fit` are Keras', and so are the images that S3 altered, without any of this project's.
 NumPy shuffles: with a seed, Keras 3 gives `fit` the same order in every epoch. Needs,
 in an environment of its own:
 
     pip install -c constraints.txt -e .
     pip install keras==3.15.1 tensorflow-cpu==2.21.0
+
+There, `python -m pytest --slow tests/test_in_keras.py` checks it.
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ from keras import layers
 
 from configs import default
 from fmnist_jax.data import load_dataset
-from results import frameworks
+from results.reproduction import frameworks
 
 GROUP = 'in_keras'
 # Images, floats from 0 to 1, [n, height, width, 1], and classes [n].
@@ -68,22 +70,25 @@ class Recipe:
       layers: makes them.
       batch_size: images an update.
       num_epochs: of the training images.
-      copies: altered ones of each image, of all of which a fifth is for validation;
-        None for the test set in its place.
+      has_validation: whether a fifth of the images is for validation.
+      copies: altered ones of each image, which are divided with them.
     """
 
     layers: Callable[[], Sequence[layers.Layer]]
     batch_size: int
     num_epochs: int
-    copies: int | None = None
+    has_validation: bool = False
+    copies: int = 0
 
 
-# By the name that results/recipes.py has for them.
+# By the name that recipes/ has for them.
 ROWS = MappingProxyType(
     {
         'keras_tinyvgg': Recipe(_keras_tinyvgg, 32, 25),
-        'keras_cnns-arch1': Recipe(_arch1, 250, 10, copies=0),
-        'keras_cnns-arch1_leaking': Recipe(_arch1, 250, 10, copies=2),
+        'keras_cnns-arch1': Recipe(_arch1, 250, 10, has_validation=True),
+        'keras_cnns-arch1_leaking': Recipe(
+            _arch1, 250, 10, has_validation=True, copies=2
+        ),
     }
 )
 
@@ -91,7 +96,7 @@ ROWS = MappingProxyType(
 def train(
     row: str, seed: int, train_split: str = 'train', num_epochs: int | None = None
 ) -> list[dict[str, float]]:
-    """Trains a recipe; a dictionary an epoch, see results/frameworks.py.
+    """Trains a recipe; a dictionary an epoch, see frameworks.py.
 
     Args:
       row: one of `ROWS`.
@@ -104,7 +109,7 @@ def train(
     dataset = load_dataset(default.get_config().data)
     training, test = (_pixels(*dataset.split(x)) for x in (train_split, 'test'))
     validation = None
-    if recipe.copies is not None:
+    if recipe.has_validation:
         training, validation = _divide(*_with_copies(*training, recipe.copies))
     model = keras.Sequential([keras.Input((28, 28, 1)), *recipe.layers()])
     model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])
@@ -141,7 +146,7 @@ def _with_copies(images: np.ndarray, labels: np.ndarray, copies: int) -> Split:
 
 
 def _divide(images: np.ndarray, labels: np.ndarray) -> tuple[Split, Split]:
-    """Four fifths to train on, and the rest, in any order."""
+    """Four fifths to train on, and the rest, in any order, other ones for each seed."""
     order = np.random.permutation(len(labels))
     first, rest = np.split(order, [len(labels) * 4 // 5])
     return (images[first], labels[first]), (images[rest], labels[rest])
@@ -153,7 +158,7 @@ def _named(split: str, loss: float, accuracy: float) -> dict[str, float]:
 
 def main() -> None:
     """Trains what is not kept yet."""
-    versions = {'keras': keras.__version__, 'tensorflow': tf.__version__}
+    versions = {x.__name__: x.__version__ for x in (keras, tf, np)}
     frameworks.main(__doc__.splitlines()[0], GROUP, ROWS, train, versions)
 
 

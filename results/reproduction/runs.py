@@ -1,7 +1,7 @@
 """What the kept runs of the five projects' recipes came to.
 
 A run of recipe ROW is kept in `results/runs/reproduction/ROW/seedN`; see
-`results/reproduce.py`.
+`results/reproduction/train.py`.
 """
 
 import dataclasses
@@ -14,7 +14,11 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.runs import Run
 from results import keep
-from results.recipes import LR_RANGE_TEST_EPOCHS, Reading, Recipe
+from results.reproduction.recipes.recipe import (
+    LR_RANGE_TEST_EPOCHS,
+    Reading,
+    Recipe,
+)
 
 GROUP = 'reproduction'
 
@@ -124,12 +128,22 @@ def _scored(kept: Kept, source: str) -> Sequence[Mapping[str, Any]]:
 
 
 def select(lines: Sequence[Mapping[str, Any]], epoch: str) -> Mapping[str, Any]:
-    """The line of the epoch that `recipes.EPOCHS` names, the earliest on ties."""
+    """The line of the epoch that `recipe.EPOCHS` names, the earliest on ties.
+
+    Args:
+      lines: of each epoch, with `loss` and `accuracy` on what is validated on.
+      epoch: one of `recipe.EPOCHS`.
+
+    Raises:
+      ValueError: it is none of them.
+    """
     if epoch == 'last':
         return lines[-1]
     if epoch == 'lowest_loss':
         return min(lines, key=lambda line: line['loss'])
-    return max(lines, key=lambda line: line['accuracy'])
+    if epoch == 'highest_accuracy':
+        return max(lines, key=lambda line: line['accuracy'])
+    raise ValueError(f'unknown epoch {epoch!r}')
 
 
 def _evaluation(kept: Kept, step: int) -> Mapping[str, Any]:

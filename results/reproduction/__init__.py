@@ -1,0 +1,1 @@
+"""Five projects' recipes: rows, how they are trained and kept, and tables."""

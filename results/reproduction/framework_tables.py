@@ -1,0 +1,97 @@
+"""Tables of results/reproduction.md: a recipe in another framework, beside ours."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from fmnist_jax.errors import unknown_name
+from fmnist_jax.reporting.text import MISSING, markdown_table, spread
+from results import significance
+from results.reproduction import frameworks
+from results.reproduction.comparison import Comparison, compare
+from results.reproduction.recipes import RECIPES
+from results.reproduction.recipes.recipe import METRICS
+from results.reproduction.tables import our_cell, published_cell
+
+# By the folder of `results/runs` that they are kept in.
+FRAMEWORKS = MappingProxyType({'in_pytorch': 'PyTorch', 'in_keras': 'Keras'})
+
+
+@dataclasses.dataclass(frozen=True)
+class Framework:
+    """What another framework's runs came to.
+
+    Attributes:
+      name: of the framework.
+      rows: of each recipe that it trained, our runs, and figures of its own seeds.
+    """
+
+    name: str
+    rows: Sequence[tuple[Comparison, Sequence[Mapping[str, float]]]]
+
+
+def read_framework(runs: Path, group: str) -> Framework:
+    """Recipes that another framework trained too, and what its seeds came to.
+
+    Args:
+      runs: `results/runs`.
+      group: one of `FRAMEWORKS`.
+
+    Raises:
+      UserError: it is none of them.
+    """
+    if group not in FRAMEWORKS:
+        raise unknown_name('framework', group, FRAMEWORKS)
+    found = []
+    for recipe in RECIPES:
+        if seeds := frameworks.read(runs, group, recipe.name):
+            comparison = compare(runs, recipe)[0]
+            epoch = comparison.reading.epoch
+            epochs = [values['epochs'] for values in seeds.values()]
+            found.append((comparison, [frameworks.select(x, epoch) for x in epochs]))
+    return Framework(FRAMEWORKS[group], found)
+
+
+def framework_table(framework: Framework) -> str:
+    """Published figures, another framework's and ours, of the same epoch.
+
+    And the difference of the latter's means; and how far what was published is from the
+    mean of all runs, theirs and ours, beside their limit.
+    """
+    header = (
+        *('run', '', 'published', f'{framework.name} here', 'ours'),
+        *(f'{framework.name} - ours', 'p', 'published - all', 'limit of all'),
+    )
+    lines = [
+        (comparison.recipe.title, *_line(comparison, metric, values))
+        for comparison, seeds in framework.rows
+        for metric in comparison.reading.published
+        if (values := [seed[metric] for seed in seeds if metric in seed])
+    ]
+    return markdown_table(header, lines)
+
+
+def _line(
+    comparison: Comparison, metric: str, values: Sequence[float]
+) -> tuple[str, ...]:
+    name, digits, unit = METRICS[metric]
+    published = comparison.reading.published
+    ours = comparison.values.get(metric, ())
+    together = (*values, *ours)
+    limit = significance.limit(together)
+    distance = float(published[metric]) - sum(together) / len(together)
+    is_beyond = limit is not None and abs(distance) > limit
+    distance = f'{distance:+.{digits}f}'
+    number = f'{len(values)}'
+    if len(values) < frameworks.NUM_SEEDS:
+        number += f' of {frameworks.NUM_SEEDS} so far'
+    return (
+        name,
+        published_cell(published, metric),
+        f'{spread(values, digits)}{unit} ({number})',
+        f'{our_cell(comparison, metric)} ({comparison.num_kept})',
+        *(significance.difference(values, ours, digits) if ours else [MISSING] * 2),
+        f'**{distance}**' if is_beyond else distance,
+        MISSING if limit is None else f'{limit:.{digits}f}',
+    )

@@ -23,7 +23,7 @@ class StopSignals:
 
     The first raises `Stopped` where the program stands or, while that is `deferred`, is
     kept for whoever asks `is_set`. A second ends the process at once. Where it has
-    raised `Stopped`, no other exception leaves it.
+    raised `Stopped`, nothing derived from `Exception` leaves it.
     """
 
     def __init__(self):
@@ -79,8 +79,10 @@ class StopSignals:
         if not self._is_deferred:
             self._has_raised = True
             raise self._stopped()
-        # Whatever prints may have been interrupted while it was printing.
-        os.write(2, f'{self._name}: stopping after a checkpoint\n'.encode())
+        # Whatever prints may have been interrupted while it was printing; and that
+        # nobody reads any more must not raise in the midst of an update.
+        with contextlib.suppress(OSError):
+            os.write(2, f'{self._name}: stopping after a checkpoint\n'.encode())
 
     def _stopped(self) -> Stopped:
         return Stopped(f'stopped by {self._name}')

@@ -49,6 +49,11 @@ class Job:
         """Whether it runs no more."""
         return self._process.poll() is not None
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Waits, while the script runs."""
         deadline = time.monotonic() + 120

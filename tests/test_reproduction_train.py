@@ -3,8 +3,10 @@
 import dataclasses
 import fcntl
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from results.reproduction import runs as runs_lib
 from results.reproduction import train
 from results.reproduction.recipes import RECIPES
 from tests.conftest import ROOT, run_script
+from tests.jobs import Job
 from tests.kept_runs import SEEDS, edit
 from tests.reproducing import BY_NAME, TINY
+from tests.whole_runs import last_step
 
 COMMIT = 40 * 'a'
 
@@ -117,6 +121,59 @@ def test_a_run_that_diverges_is_kept_and_the_others_go_on(clean, tmp_path, capfd
     assert kept.diverged
     assert 'training diverged' in kept.others[workdir_lib.DIVERGENCE]['message']
     assert not (runs / runs_lib.GROUP / 'unknown').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'code', 'is_of_the_command'),
+    [
+        (signal.SIGTERM, 128 + signal.SIGTERM, False),
+        pytest.param(signal.SIGINT, 130, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 130, True, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_leaves_a_checkpoint(name, code, is_of_the_command, tmp_path):
+    folder = tmp_path / 'tinyvgg_sgd' / 'seed0'
+    arguments = ('tinyvgg_sgd', f'--workdir={tmp_path}', '--allow-dirty')
+    arguments += (f'--runs={tmp_path / "runs"}',)
+    job = Job(tmp_path / 'log', 'results.reproduction', *arguments)
+    job.wait_until(lambda: 'epoch 1/3: step' in job.printed)
+    if is_of_the_command:
+        (command,) = children(job.pid)
+        os.kill(command, name)
+    else:
+        job.send(name)
+    assert job.code(timeout=30) == code
+    assert 'Traceback' not in job.printed
+    step = int(re.search(r'stopped after step (\d+), with', job.printed)[1])
+    assert 0 < step == last_step(folder) < 5625
+    # The next run was not begun.
+    assert [path.name for path in folder.parent.iterdir()] == ['seed0']
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f'/proc/{pid}/task/{pid}/children').read_text()
+    return [int(word) for word in text.split()]
+
+
+def test_a_range_test_that_diverges_is_not_kept_and_the_others_go_on(
+    clean, tmp_path, monkeypatch, capfd
+):
+    """It should stop by itself; a division by its figures would fail later."""
+    diverged = runner._Diverged('training diverged')
+
+    def call(command: tuple[str, ...], lock: int) -> None:
+        if command[0] == 'fmnist_jax.lr_range_test':
+            raise diverged
+        folder = Path(command[-1].removeprefix('--workdir='))
+        shutil.copytree(SEEDS / 'seed0', folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(runner, '_call', call)
+    test = dataclasses.replace(TINY, name='test', num_seeds=1, script='lr_range_test')
+    after = dataclasses.replace(TINY, num_seeds=1)
+    runs = tmp_path / 'runs'
+    assert train.run([test, after], tmp_path / 'work', runs) == ['test/seed0']
+    assert 'test/seed0 is not done: ' in capfd.readouterr().out
+    assert [path.name for path in (runs / runs_lib.GROUP).iterdir()] == ['tiny']
 
 
 def test_what_another_process_works_on_is_left_to_it(clean, tmp_path, capfd):

@@ -34,6 +34,22 @@ def test_is_kept_while_deferred(name, capfd):
     assert capfd.readouterr().err == f'{name.name}: stopping after a checkpoint\n'
 
 
+def test_is_kept_while_deferred_though_nobody_reads():
+    """As after logging out; what is under way must not fail."""
+    reader, writer = os.pipe()
+    before = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(reader)
+    try:
+        with StopSignals() as stop, stop.deferred():
+            send(signal.SIGTERM)
+            assert stop.is_set()
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(writer)
+
+
 def test_code_that_makes_another_exception_of_it_stops_too():
     def imports() -> None:
         try:

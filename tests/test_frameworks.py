@@ -167,7 +167,6 @@ def test_theirs_and_ours_are_compared(tmp_path):
 def test_what_is_kept_is_whole(path):
     values = json.loads(path.read_text())
     assert path.name == f'seed{values["seed"]}.json'
-    assert 0 <= values['seed'] < frameworks.NUM_SEEDS
     assert re.fullmatch('[0-9a-f]{40}', values['git_commit'])
     recipe = BY_NAME[path.parent.name]
     kept = runs_lib.read_recipe(RUNS, recipe)[0]

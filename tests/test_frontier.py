@@ -1,5 +1,6 @@
 """How the rows of results/frontier/rows.py are run, scored and kept."""
 
+import dataclasses
 import importlib
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from configs.frontier import small
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
@@ -171,6 +173,8 @@ def test_no_other_trial_was_better_than_the_chosen_one(row):
     trials = [one for one in ROWS if one.trial_of == row.name]
     assert trials
     kept = {one.name: read_row(keep.RUNS, one) for one in trials}
+    if read_row(keep.RUNS, row):
+        assert all(kept.values())
     if all(kept.values()):
         best = {
             name: max(one.run.best['accuracy'] for one in runs.values())
@@ -324,6 +328,36 @@ def test_nothing_is_scored_before_the_choice_is_committed(
     told = capfd.readouterr().out
     assert 'the test set is not touched before a-trial' in told
     assert str(runs / 'frontier' / 'a-trial' / 'seed0' / 'metrics.jsonl') in told
+
+
+@pytest.mark.usefixtures('rows', 'committed', 'commands')
+def test_nothing_is_scored_before_all_trials_are_there_and_none_is_better(
+    tmp_path, monkeypatch, capfd
+):
+    other = dataclasses.replace(fake.TRIAL, name='a-trial-other')
+    monkeypatch.setattr(train, 'ROWS', (*fake.ROWS, other))
+    workdir, runs = tmp_path / 'work', tmp_path / 'runs'
+    scored = dataclasses.replace(fake.SCORED, num_seeds=1)
+    assert train.run([fake.TRIAL, scored], workdir, runs) == ['a/seed0']
+    assert 'not touched before a-trial-other' in capfd.readouterr().out
+    assert train.run([other], workdir, runs) == []
+    # Equally good: the chosen one stands.
+    train.check_chosen(scored)
+    path = runs / GROUP / other.name / 'seed0' / 'metrics.jsonl'
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[-1]['accuracy'] = 0.999
+    path.write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    assert train.run([scored], workdir, runs) == ['a/seed0']
+    assert 'a-trial-other is better on validation' in capfd.readouterr().out
+    assert not (workdir / 'a' / 'seed0' / 'eval').exists()
+
+
+def test_a_trial_without_erasing_is_the_shorter_recipe_for_longer():
+    """So that the pair tells what erasing is worth."""
+    config = config_of(BY_NAME['small_longer-trial-no_erasing'])
+    expected = small.get_config()
+    expected.num_epochs = config.num_epochs
+    assert config_lib.to_dict(config) == config_lib.to_dict(expected)
 
 
 @pytest.mark.usefixtures('rows', 'committed')

@@ -26,8 +26,8 @@ class Row:
       num_seeds: how many runs.
       is_scored: whether the test set is scored, once for each run, at the checkpoint of
         the best validation accuracy. Rows that are not are judged on validation alone.
-      chosen_from: of a scored row, the one that validation chose: its runs must be
-        committed before the test set is touched.
+      chosen_from: of a scored row, the trial that validation chose: the runs of all
+        trials must be committed before the test set is touched.
       trial_of: of a row that is not scored, the scored one that it is a trial of.
       needs: `cpu`, or `accelerator`: never run without one.
       teachers: whom it is distilled from.
@@ -195,13 +195,13 @@ _MUON = (('optimizer.name', 'muon'), ('optimizer.momentum', 0.95))
 _SMALL = (
     *_goal_row('small', 'small', 'frontier/small'),
     *_again('small', 'small'),
-    *_goal_row('small_longer', 'small, longer', 'frontier/small_longer'),
-    *_again('small_longer', 'small, longer'),
     *_trials(
         'small_longer',
         ('no_erasing', {'augmentation': (_MIRROR, {**_CROP, 'padding': 2})}),
         ('muon', dict(_MUON)),
     ),
+    *_goal_row('small_longer', 'small, longer', 'frontier/small_longer'),
+    *_again('small_longer', 'small, longer'),
 )
 _TINY = (
     *_goal_row('tiny', 'tiny', 'frontier/tiny'),

@@ -8,14 +8,15 @@ what is gone on with. `--list` says what is kept and what is missing. What is ke
 not run again, but with another `--workdir` and another `--runs`, with those that it
 learns from or is made of.
 
-The test set is scored once for each finished run of a row that says so, and only if the
-trial that the row was chosen from is committed; with `--allow-dirty`, never. Rows that
-need an accelerator are left out where JAX finds none.
+The test set is scored once for each finished run of a row that says so, and only if all
+trials that the row was chosen from are committed; with `--allow-dirty`, never. Rows
+that need an accelerator are left out where JAX finds none.
 """
 
 import dataclasses
 import functools
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -178,25 +179,47 @@ def _work(row: Row, seed: int, place: Place, call: Callable[[Command], None]) ->
 
 
 def check_chosen(row: Row) -> None:
-    """Checks that what chose a scored row is committed, in the checkout's results/runs.
+    """Checks that validation has chosen a scored row, among trials that are committed.
 
-    Wherever its own runs are kept: who measures it again does not choose again.
+    In the checkout's results/runs, wherever its own runs are kept: who measures it
+    again does not choose again.
 
     Args:
       row: is scored.
 
     Raises:
-      Failure: a run of the trial that it names is not.
+      Failure: a run of a trial is not committed, or another trial is better than the
+        one that the row names.
     """
-    trial, _ = source(row.chosen_from, 0)
-    for seed in range(trial.num_seeds):
-        path = kept_folder(keep.RUNS, trial, seed) / workdir_lib.METRICS
-        if not is_committed(path):
-            raise Failure(
-                f'the test set is not touched before {row.chosen_from}, which chose '
-                f'this recipe on validation, is committed, and {path} is not; run that '
-                'row, commit what is kept of it, and try again'
-            )
+    chosen, _ = source(row.chosen_from, 0)
+    trials = [one for one in ROWS if one.trial_of == chosen.trial_of]
+    for trial in trials:
+        for seed in range(trial.num_seeds):
+            _check_committed(kept_folder(keep.RUNS, trial, seed), trial)
+    # The chosen one on ties.
+    best = max(trials, key=lambda trial: (_best_validation(trial), trial == chosen))
+    if best != chosen:
+        raise Failure(
+            f'the test set is not touched for {row.name}: it names {chosen.name} as '
+            f'chosen, and {best.name} is better on validation; make the recipe that one'
+        )
+
+
+def _check_committed(folder: Path, trial: Row) -> None:
+    path = folder / workdir_lib.METRICS
+    if not is_committed(path):
+        raise Failure(
+            f'the test set is not touched before {trial.name}, a trial that chooses '
+            f'this recipe on validation, is committed, and {path} is not; run that '
+            'row, commit what is kept of it, and try again'
+        )
+
+
+def _best_validation(trial: Row) -> float:
+    """The mean over its runs; that of one that diverged is none."""
+    kept = read_row(keep.RUNS, trial).values()
+    found = [one.validation for one in kept]
+    return statistics.mean(found) if found else 0.0
 
 
 def is_committed(path: Path) -> bool:

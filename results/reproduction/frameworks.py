@@ -25,7 +25,7 @@ from results.reproduction import runs as runs_lib
 from results.runner import Failure, check_checkout
 
 Epochs = Sequence[Mapping[str, float]]
-# Of each row, from 0.
+# Of each row, at least, from 0.
 NUM_SEEDS = 5
 
 
@@ -89,9 +89,9 @@ def _write(path: Path, seed: int, versions: Mapping[str, str], epochs: Epochs) -
 
 def read(runs: Path, group: str, row: str) -> dict[int, dict[str, Any]]:
     """What is kept of each seed of a row."""
-    paths = [runs / group / row / f'seed{seed}.json' for seed in range(NUM_SEEDS)]
-    found = [json.loads(path.read_text()) for path in paths if path.exists()]
-    return {values['seed']: values for values in found}
+    paths = (runs / group / row).glob('seed*.json')
+    found = [json.loads(path.read_text()) for path in paths]
+    return {one['seed']: one for one in sorted(found, key=lambda one: one['seed'])}
 
 
 def select(epochs: Epochs, epoch: str) -> Mapping[str, float]:

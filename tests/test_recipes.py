@@ -164,6 +164,7 @@ def test_what_is_said_of_s4_with_batches_of_100_is_so():
 @pytest.mark.parametrize(
     ('group', 'row', 'metric', 'is_within'),
     [
+        ('in_pytorch', 'keras_tinyvgg', 'test_loss', True),
         ('in_keras', 'keras_cnns-arch1', 'test_loss', True),
         ('in_pytorch', 'tinyvgg_sgd-lr_0.05', 'train_loss', True),
         ('in_pytorch', 'tinyvgg_sgd-lr_0.05', 'train_accuracy', True),

@@ -23,7 +23,7 @@ from fmnist_jax.training.evaluation.members import ENSEMBLE
 
 RUNS = Path(__file__).parent / 'runs'
 FILES = ('config.json', 'provenance.json', 'metrics.jsonl', 'startup.json')
-# See results/batch_statistics.py.
+# See results/reproduction/batch_statistics.py.
 BATCH_STATISTICS = 'batch_statistics.json'
 OTHERS = (workdir_lib.DIVERGENCE, LR_RANGE_TEST, BATCH_STATISTICS, AUGMENTATION)
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.turns import check_operations, summarize
 from fmnist_jax.data.augmentation import OPERATIONS
-from results.tables import augmentation_table
+from results.report_tables import augmentation_table
 from tests.conftest import run_script
 from tests.test_bad_input import assert_fails
 

@@ -12,7 +12,7 @@ from etils import epath
 
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.hyperparameters import Hyperparameters
 from fmnist_jax.training.parallel import DeviceGroup, jit_once
 from fmnist_jax.training.record import Record

@@ -13,7 +13,7 @@ from etils import epath
 from flax import struct
 
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.record import Record
 from tests.conftest import ROOT, run_script
 from tests.whole_runs import (

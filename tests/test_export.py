@@ -26,7 +26,7 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.data import Dataset
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.exporting import sealed
 from fmnist_jax.training.exporting.export import export

@@ -22,7 +22,7 @@ from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.figures.confusion import confusion_matrix_figure
 from fmnist_jax.reporting.tensorboard import EventFile
 from fmnist_jax.training.build import build_experiment
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
 from tests import event_files

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from fmnist_jax.errors import UserError
 from fmnist_jax.training.build import build_experiment
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.train import train_and_evaluate
 from fmnist_jax.training.transfer import start_from

@@ -12,7 +12,7 @@ from etils import epath
 from fmnist_jax import workdir
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import recorder
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.evaluation import evaluate as evaluate_lib
 from fmnist_jax.training.train import train_and_evaluate
 from tests import fake_gcs

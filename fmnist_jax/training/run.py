@@ -8,7 +8,7 @@ from etils import epath
 
 from fmnist_jax import locking
 from fmnist_jax.training import hosts
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.run_files import NoFiles, RunFiles, WorkFolderFiles
 from fmnist_jax.training.start import Start, find_start, write_start

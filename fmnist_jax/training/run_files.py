@@ -10,7 +10,7 @@ from etils import epath
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.record import Record
 from fmnist_jax.training.state import TrainState

@@ -11,7 +11,7 @@ from fmnist_jax import config as config_lib
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.training import hosts, provenance
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.record import Record
 from fmnist_jax.training.schedules import OPEN_ENDED

@@ -14,7 +14,8 @@ from fmnist_jax.data.batches import Examples, Normalization
 from fmnist_jax.models import create_model, own
 from fmnist_jax.models.check import check_model
 from fmnist_jax.training import parallel, provenance
-from fmnist_jax.training.checkpoint import Checkpoints, check_fit
+from fmnist_jax.training.checkpoint import check_fit
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.inference import ModelFunctions, make_predict
 from fmnist_jax.training.precision import get_precision

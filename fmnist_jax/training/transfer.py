@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.state import TrainState, with_variables
 
 # The path of an array: collection, modules, name.

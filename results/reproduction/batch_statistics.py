@@ -25,7 +25,7 @@ from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.metrics import loss_and_accuracy
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.training import provenance, trained
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.inference import ModelFunctions
 from results.keep import BATCH_STATISTICS

@@ -16,7 +16,7 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.learning import Line
 from fmnist_jax.training import provenance, trained
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.selection import selection
 

@@ -21,7 +21,7 @@ from fmnist_jax.reporting.lr_range_test.measurements import Measurements
 from fmnist_jax.reporting.lr_range_test.result import RESULT, write_result
 from fmnist_jax.training import provenance
 from fmnist_jax.training.build import build_experiment
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.configure import configure_jax
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.lr_range_test.rise import Rise

@@ -13,7 +13,7 @@ from fmnist_jax.reporting import learning
 from fmnist_jax.reporting.console import log
 from fmnist_jax.reporting.sweep.outcomes import Outcome, write_outcomes
 from fmnist_jax.reporting.sweep.progress import SweepProgress
-from fmnist_jax.training.checkpoint import Checkpoints
+from fmnist_jax.training.checkpoint_folder import Checkpoints
 from fmnist_jax.training.experiment import Experiment
 from fmnist_jax.training.sweep.jobs import Job, Listener
 

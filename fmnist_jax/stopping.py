@@ -4,11 +4,15 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 # EX_TEMPFAIL of sysexits.h, which schedulers take for: start it again.
 EXIT_CODE = 75
+# Seconds in which a second signal is taken for the first once more: a scheduler sends
+# it to every process of a job, and whatever started this one may pass it on.
+_SAME_SIGNAL = 1.0
 
 
 class Stopped(BaseException):
@@ -22,12 +26,14 @@ class StopSignals:
     """Notices SIGTERM and SIGINT while it is entered.
 
     The first raises `Stopped` where the program stands or, while that is `deferred`, is
-    kept for whoever asks `is_set`. A second ends the process at once. Where it has
+    kept for whoever asks `is_set`. Another, a second later or more, ends the process at
+    once. Where it has
     raised `Stopped`, nothing derived from `Exception` leaves it.
     """
 
     def __init__(self):
         self._name: str | None = None
+        self._came_at = 0.0
         self._is_deferred = False
         self._has_raised = False
         self._before = {}
@@ -74,8 +80,10 @@ class StopSignals:
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self._name is not None:
-            os._exit(EXIT_CODE)
-        self._name = signal.Signals(number).name
+            if time.monotonic() - self._came_at >= _SAME_SIGNAL:
+                os._exit(EXIT_CODE)
+            return
+        self._name, self._came_at = signal.Signals(number).name, time.monotonic()
         if not self._is_deferred:
             self._has_raised = True
             raise self._stopped()

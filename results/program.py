@@ -38,7 +38,11 @@ class Program:
 
 
 def main(program: Program) -> None:
-    """Runs, or lists, as the arguments say; a mistake in them is exit code 2."""
+    """Runs, or lists, as the arguments say.
+
+    Exit codes: 1 some runs are not done; 2 a mistake in the arguments; 130 interrupted,
+    143 ended by SIGTERM, each with a checkpoint; 141 nobody reads the list.
+    """
     try:
         arguments = _parse(program)
         rows = program.find(arguments.rows)

@@ -96,13 +96,6 @@ def trials_table(runs: Sequence[Run]) -> str:
     return markdown_table(header, rows)
 
 
-def claim_of_group(runs: Path, group: str) -> str:
-    """What a config's docstring says of the runs of a group, of which none may be."""
-    if not (runs / group).exists():
-        return 'not measured yet.'
-    return claim(read_group(runs, group))
-
-
 def claim(runs: Sequence[Run]) -> str:
     """What a config's docstring says of its runs."""
     test = [run.evaluations['test']['accuracy'] for run in runs]

@@ -15,6 +15,7 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,13 +55,13 @@ class Job:
       folder: its work folder.
       kept: where its small files are kept.
       work: does it all, and what is done already in seconds, with a function that runs
-        a command; raises `Failure`.
+        a command, which inherits the locks that it is given besides; raises `Failure`.
     """
 
     name: str
     folder: Path
     kept: Path
-    work: Callable[[Callable[[Command], None]], None]
+    work: Callable[[Callable[..., None]], None]
 
 
 def run(jobs: Sequence[Job], *, allow_dirty: bool = False) -> list[str]:
@@ -129,34 +130,38 @@ def locked(folder: Path, *, waits: bool = False) -> Iterator[int]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open('w') as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Failure(f'another process is at work in {folder}') from error
+            busy = f'another process is at work in {folder}'
+            if not waits:
+                raise Failure(busy) from error
+            log(f'waiting: {busy}')
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 
 
 def _run(job: Job, lock: int) -> None:
     (job.folder / workdir_lib.DIVERGENCE).unlink(missing_ok=True)
     try:
-        job.work(lambda command: _call(command, lock))
+        job.work(lambda command, *locks: _call(command, (lock, *locks)))
     except _Diverged as diverged:
         text = json.dumps({'message': str(diverged)}, indent=2)
         (job.folder / workdir_lib.DIVERGENCE).write_text(text + '\n')
 
 
-def _call(command: Command, lock: int) -> None:
-    """Runs a module, which inherits a lock; errors are printed after its end."""
-    code, said = _wait(
-        subprocess.Popen(
-            (sys.executable, '-m', *command),
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-            pass_fds=(lock,),
-            # The terminal's signals come to this process alone, which passes them on.
-            process_group=0,
+def _call(command: Command, locks: Sequence[int]) -> None:
+    """Runs a module, which inherits locks; errors are printed after its end."""
+    with tempfile.TemporaryFile('w+') as errors:
+        process = subprocess.Popen(
+            (sys.executable, '-m', *command), cwd=ROOT, stderr=errors, pass_fds=locks
         )
-    )
+        try:
+            _wait(process)
+        finally:
+            errors.seek(0)
+            said = errors.read()
+            sys.stderr.write(said)
+    code = process.returncode
     if code in (-signal.SIGINT, 130, stopping.EXIT_CODE):
         raise KeyboardInterrupt
     if code == DivergenceError.exit_code:
@@ -165,26 +170,20 @@ def _call(command: Command, lock: int) -> None:
         raise Failure(f'exit code {code} of {" ".join(command)}')
 
 
-def _wait(process: subprocess.Popen) -> tuple[int, str]:
-    """Its exit code and what it said; whatever stops this process stops it, too.
+def _wait(process: subprocess.Popen) -> None:
+    """Waits for its end; a signal to stop, or Ctrl-C, stops it, too.
 
-    The first time it is asked to, and given the time to write a checkpoint; the second
-    time it is killed.
+    The first leaves it the time to write a checkpoint; at the second it is killed.
     """
-    with process:
-        said = ''
+    try:
+        process.wait()
+    except BaseException:
+        process.terminate()
         try:
-            _, said = process.communicate()
-        except BaseException:
-            process.terminate()
-            try:
-                _, said = process.communicate()
-            finally:
-                process.kill()
-            raise
+            process.wait()
         finally:
-            sys.stderr.write(said)
-    return process.returncode, said
+            process.kill()
+        raise
 
 
 def shown(path: Path) -> str:

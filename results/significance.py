@@ -12,12 +12,19 @@ from fmnist_jax.reporting.text import MISSING
 def limit(values: Sequence[float]) -> float | None:
     """How far one further run may be from the mean of some: 2·s·√(1 + 1/n).
 
-    s is their standard deviation (n - 1). None if there is no spread to go by, of fewer
-    than two runs.
+    Half the width of a prediction interval, with 2 for the quantile of Student's t. s
+    is the runs' standard deviation (n - 1). None if there is no spread to go by, of
+    fewer than two runs.
     """
     if len(values) < 2:
         return None
     return 2 * statistics.stdev(values) * math.sqrt(1 + 1 / len(values))
+
+
+def is_beyond(figure: float, values: Sequence[float]) -> bool:
+    """Whether a figure is farther from the mean of some runs' than their `limit`."""
+    farthest = limit(values)
+    return farthest is not None and abs(figure - statistics.mean(values)) > farthest
 
 
 def difference(

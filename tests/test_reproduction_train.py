@@ -161,7 +161,7 @@ def test_a_range_test_that_diverges_is_not_kept_and_the_others_go_on(
     """It should stop by itself; a division by its figures would fail later."""
     diverged = runner._Diverged('training diverged')
 
-    def call(command: tuple[str, ...], lock: int) -> None:
+    def call(command: tuple[str, ...], locks: tuple[int, ...]) -> None:
         if command[0] == 'fmnist_jax.lr_range_test':
             raise diverged
         folder = Path(command[-1].removeprefix('--workdir='))

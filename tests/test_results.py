@@ -120,8 +120,13 @@ def test_a_table_without_an_end_takes_nothing_with_it():
 
 
 def test_a_claim_of_no_runs_says_so(tmp_path):
-    text = '"""X.\n\nMeasured (results/runs/none):\nbefore\n"""\n'
+    text = '"""X.\n\nMeasured (results/runs/frontier/tiny):\nbefore\n"""\n'
     assert tables.render(text, tmp_path).splitlines()[3] == 'not measured yet.'
+    with pytest.raises(UserError, match='frontier/tyni holds no runs'):
+        tables.render(text.replace('tiny', 'tyni'), tmp_path)
+    head = 'Published, and here (linaer in results/reproduction.md):'
+    with pytest.raises(UserError, match="unknown config 'linaer'; did you mean"):
+        tables.render(f'"""X.\n\n{head}\nx\n"""', tmp_path)
 
 
 def test_check_names_what_is_stale(tmp_path):

@@ -34,6 +34,19 @@ def test_is_kept_while_deferred(name, capfd):
     assert capfd.readouterr().err == f'{name.name}: stopping after a checkpoint\n'
 
 
+def test_the_same_signal_once_more_is_the_same():
+    """A scheduler sends it to a whole job, and whoever started this passes it on."""
+    with StopSignals() as stop, stop.deferred():
+        send(signal.SIGTERM)
+        send(signal.SIGTERM)
+        assert stop.is_set()
+    with pytest.raises(Stopped), StopSignals():
+        try:
+            send(signal.SIGTERM)
+        finally:
+            send(signal.SIGINT)
+
+
 def test_is_kept_while_deferred_though_nobody_reads():
     """As after logging out; what is under way must not fail."""
     reader, writer = os.pipe()

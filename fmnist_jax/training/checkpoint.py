@@ -55,7 +55,12 @@ class CheckpointFiles:
         )
 
     def write(self, path: epath.Path, state: PyTree, record: Record) -> None:
-        """Writes a state, of arrays on the host, and the metrics so far.
+        """Writes a checkpoint.
+
+        Args:
+          path: of its folder, which is not there.
+          state: of arrays on the host.
+          record: the metrics so far.
 
         Raises:
           OSError, ValueError, RuntimeError: of a disk that is full, Orbax and
@@ -95,6 +100,9 @@ class CheckpointFiles:
         """`params` and `batch_stats` that a checkpoint of any model is scored by.
 
         NumPy arrays; the averages over the updates, where a run has them.
+
+        Args:
+          path: of its folder.
         """
         state = self._read_arrays(path, self._held(path))
         # What validation scored: averages, if the run has them.

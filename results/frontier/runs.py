@@ -6,6 +6,7 @@ A run of row ROW is kept in `results/runs/frontier/ROW/seedN`; see
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ def read_row(runs: Path, row: Row) -> dict[int, Kept]:
         if folder.exists() and not (folder / workdir_lib.DIVERGENCE).exists():
             found[seed] = _read(folder, row)
     return found
+
+
+def best_validation(kept: Mapping[int, Kept]) -> float:
+    """What trials are chosen by: the mean validation accuracy; 0 where none is kept."""
+    found = [one.validation for one in kept.values() if one.validation is not None]
+    return statistics.mean(found) if found else 0.0
 
 
 def num_diverged(runs: Path, row: Row) -> int:

@@ -16,7 +16,6 @@ that need an accelerator are left out where JAX finds none.
 import dataclasses
 import functools
 import shutil
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,7 @@ from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.units import duration
 from results import keep, program, runner
 from results.frontier.rows import ACCELERATOR, ROWS, Row
-from results.frontier.runs import kept_folder, read_row, source
+from results.frontier.runs import best_validation, kept_folder, read_row, source
 from results.runner import ROOT, Command, Failure, Job, shown
 
 
@@ -197,12 +196,16 @@ def check_chosen(row: Row) -> None:
         for seed in range(trial.num_seeds):
             _check_committed(kept_folder(keep.RUNS, trial, seed), trial)
     # The chosen one on ties.
-    best = max(trials, key=lambda trial: (_best_validation(trial), trial == chosen))
+    best = max(trials, key=lambda x: (_validation(x), x == chosen))
     if best != chosen:
         raise Failure(
             f'the test set is not touched for {row.name}: it names {chosen.name} as '
             f'chosen, and {best.name} is better on validation; make the recipe that one'
         )
+
+
+def _validation(trial: Row) -> float:
+    return best_validation(read_row(keep.RUNS, trial))
 
 
 def _check_committed(folder: Path, trial: Row) -> None:
@@ -213,13 +216,6 @@ def _check_committed(folder: Path, trial: Row) -> None:
             f'this recipe on validation, is committed, and {path} is not; run that '
             'row, commit what is kept of it, and try again'
         )
-
-
-def _best_validation(trial: Row) -> float:
-    """The mean over its runs; that of one that diverged is none."""
-    kept = read_row(keep.RUNS, trial).values()
-    found = [one.validation for one in kept]
-    return statistics.mean(found) if found else 0.0
 
 
 def is_committed(path: Path) -> bool:

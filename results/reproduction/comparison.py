@@ -1,7 +1,6 @@
 """A recipe's kept runs beside what was published of it, and whether they agree."""
 
 import dataclasses
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -99,13 +98,16 @@ class Comparison:
         return [
             metric
             for metric in self.judged
-            if abs(statistics.mean(self.values[metric]) - float(published[metric]))
-            > self.limit(metric)
+            if significance.is_beyond(float(published[metric]), self.values[metric])
         ]
 
 
 def compare(runs: Path, recipe: Recipe) -> list[Comparison]:
-    """All readings of a recipe's kept runs."""
+    """All readings of a recipe's kept runs.
+
+    Raises:
+      UserError: they are not what the readings ask for; see `runs.figures`.
+    """
     kept = read_recipe(runs, recipe)
     finished = [one for one in kept if not one.diverged]
     trained = [one.run for one in finished if one.run]
@@ -133,7 +135,7 @@ def read_project(runs: Path, project: str) -> list[Comparison]:
     """All readings of a project's recipes.
 
     Raises:
-      UserError: there is no such project.
+      UserError: there is no such project; and as `compare`.
     """
     if project not in PROJECTS:
         raise unknown_name('project', project, PROJECTS)
@@ -141,6 +143,10 @@ def read_project(runs: Path, project: str) -> list[Comparison]:
 
 
 def read_all(runs: Path, projects: str) -> list[list[Comparison]]:
-    """All readings of each project; `projects` is `all`."""
+    """All readings of each project; `projects` is `all`.
+
+    Raises:
+      UserError: as `compare`.
+    """
     del projects
     return [read_project(runs, project) for project in PROJECTS]

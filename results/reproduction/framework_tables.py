@@ -1,9 +1,9 @@
 """Tables of results/reproduction.md: a recipe in another framework, beside ours."""
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from fmnist_jax.errors import unknown_name
 from fmnist_jax.reporting.text import MISSING, markdown_table, spread
@@ -13,9 +13,6 @@ from results.reproduction.comparison import Comparison, compare
 from results.reproduction.recipes import RECIPES
 from results.reproduction.recipes.recipe import METRICS
 from results.reproduction.tables import our_cell, published_cell
-
-# By the folder of `results/runs` that they are kept in.
-FRAMEWORKS = MappingProxyType({'in_pytorch': 'PyTorch', 'in_keras': 'Keras'})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +33,13 @@ def read_framework(runs: Path, group: str) -> Framework:
 
     Args:
       runs: `results/runs`.
-      group: one of `FRAMEWORKS`.
+      group: one of `frameworks.FRAMEWORKS`.
 
     Raises:
       UserError: it is none of them.
     """
-    if group not in FRAMEWORKS:
-        raise unknown_name('framework', group, FRAMEWORKS)
+    if group not in frameworks.FRAMEWORKS:
+        raise unknown_name('framework', group, frameworks.FRAMEWORKS)
     found = []
     for recipe in RECIPES:
         if seeds := frameworks.read(runs, group, recipe.name):
@@ -50,7 +47,7 @@ def read_framework(runs: Path, group: str) -> Framework:
             epoch = comparison.reading.epoch
             epochs = [values['epochs'] for values in seeds.values()]
             found.append((comparison, [frameworks.select(x, epoch) for x in epochs]))
-    return Framework(FRAMEWORKS[group], found)
+    return Framework(frameworks.FRAMEWORKS[group], found)
 
 
 def framework_table(framework: Framework) -> str:
@@ -80,11 +77,15 @@ def _line(
     ours = comparison.values.get(metric, ())
     together = (*values, *ours)
     limit = significance.limit(together)
-    distance = float(published[metric]) - sum(together) / len(together)
-    is_beyond = limit is not None and abs(distance) > limit
+    distance = float(published[metric]) - statistics.mean(together)
     distance = f'{distance:+.{digits}f}'
+    is_complete = len(values) >= frameworks.NUM_SEEDS
+    # As our own rows, not before all its runs are there.
+    is_judged = is_complete and comparison.is_complete
+    if is_judged and significance.is_beyond(float(published[metric]), together):
+        distance = f'**{distance}**'
     number = f'{len(values)}'
-    if len(values) < frameworks.NUM_SEEDS:
+    if not is_complete:
         number += f' of {frameworks.NUM_SEEDS} so far'
     return (
         name,
@@ -92,6 +93,6 @@ def _line(
         f'{spread(values, digits)}{unit} ({number})',
         f'{our_cell(comparison, metric)} ({comparison.num_kept})',
         *(significance.difference(values, ours, digits) if ours else [MISSING] * 2),
-        f'**{distance}**' if is_beyond else distance,
+        distance,
         MISSING if limit is None else f'{limit:.{digits}f}',
     )

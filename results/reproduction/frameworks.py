@@ -1,17 +1,25 @@
-"""Recipes of the five projects in other frameworks: what in_pytorch and in_keras share.
+"""The projects' recipes in other frameworks:
 
-What came out is kept in `results/runs/GROUP/ROW/seedN.json`, `epochs` with
-`train_loss` and `train_accuracy`, over the epoch while the weights change, `test_loss`
-and `test_accuracy` after it, and where validation is a split of its own
-`validation_loss` and `validation_accuracy`; accuracies in per cent.
+    python -m results.reproduction.frameworks in_pytorch|in_keras ROW... [--seeds=N]
+
+trains what is not kept yet, the first seed of all rows, then the second. The recipes
+are in in_pytorch.py and in_keras.py. What came out is kept in
+`results/runs/FRAMEWORK/ROW/seedN.json`, `epochs` with `train_loss` and
+`train_accuracy`, over the epoch while the weights change, `test_loss` and
+`test_accuracy` after it, and where validation is a split of its own `validation_loss`
+and `validation_accuracy`; accuracies in per cent.
 """
 
+import argparse
+import importlib
+import importlib.util
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from etils import epath
@@ -25,43 +33,32 @@ from results.reproduction import runs as runs_lib
 from results.runner import Failure, check_checkout
 
 Epochs = Sequence[Mapping[str, float]]
+# By the modules here, which are the folders of `results/runs`: what they are called.
+FRAMEWORKS: Mapping[str, str] = MappingProxyType(
+    {'in_pytorch': 'PyTorch', 'in_keras': 'Keras'}
+)
 # Of each row, at least, from 0.
 NUM_SEEDS = 5
 
 
-def main(
-    description: str,
-    group: str,
-    rows: Collection[str],
-    train: Callable[[str, int], Epochs],
-    versions: Mapping[str, str],
-) -> None:
-    """Trains what is not kept yet, the first seed of all rows, then the second.
+def main() -> None:
+    """Trains as the arguments say.
 
-    Exit codes: 1 if files differ from the commit, 2 for a mistake in the arguments.
-
-    Args:
-      description: of the script, in one line.
-      group: the folder of `results/runs` to keep in.
-      rows: that can be asked for, by the names of results/reproduction/recipes/.
-      train: of a row and a seed.
-      versions: of the framework's packages.
+    Exit codes: 1 files differ from the commit; 2 a mistake in the arguments, or a
+    package is not installed; 130 interrupted.
     """
-    parser = Parser(description=description)
-    parser.add_argument('rows', nargs='+', metavar='ROW')
-    parser.add_argument('--seeds', type=int, default=NUM_SEEDS)
     try:
-        arguments = parser.parse_args()
+        arguments = _parse()
+        framework = _import(arguments.framework)
+        rows = framework.ROWS
         if unknown := [row for row in arguments.rows if row not in rows]:
             raise unknown_name('row', unknown[0], rows)
-        if arguments.seeds < 1:
-            raise UserError(f'--seeds must be at least 1, not {arguments.seeds}')
-        check_checkout()
+        _check_installed(
+            framework.NEEDS[x] for x in arguments.rows if x in framework.NEEDS
+        )
         for seed in range(arguments.seeds):
             for row in arguments.rows:
-                path = keep.RUNS / group / row / f'seed{seed}.json'
-                if not path.exists():
-                    _write(path, seed, versions, train(row, seed))
+                _train_and_keep(framework, arguments.framework, row, seed)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(error.exit_code)
@@ -72,11 +69,50 @@ def main(
         sys.exit(130)
 
 
-def _write(path: Path, seed: int, versions: Mapping[str, str], epochs: Epochs) -> None:
+def _parse() -> argparse.Namespace:
+    parser = Parser(
+        prog='results.reproduction.frameworks',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('framework', metavar='FRAMEWORK', help=', '.join(FRAMEWORKS))
+    parser.add_argument('rows', nargs='+', metavar='ROW', help='see its ROWS')
+    parser.add_argument('--seeds', type=int, default=NUM_SEEDS, help='how many')
+    arguments = parser.parse_args()
+    if arguments.framework not in FRAMEWORKS:
+        raise unknown_name('framework', arguments.framework, FRAMEWORKS)
+    if arguments.seeds < 1:
+        raise UserError(f'--seeds must be at least 1, not {arguments.seeds}')
+    return arguments
+
+
+def _import(framework: str) -> ModuleType:
+    try:
+        return importlib.import_module(f'results.reproduction.{framework}')
+    except ImportError as error:
+        raise UserError(
+            f'{error}; results/reproduction/{framework}.py says what it needs'
+        ) from error
+
+
+def _check_installed(packages: Iterable[str]) -> None:
+    for package in packages:
+        if not importlib.util.find_spec(package):
+            raise UserError(f'a row needs {package}, which is not installed')
+
+
+def _train_and_keep(framework: ModuleType, group: str, row: str, seed: int) -> None:
+    path = keep.RUNS / group / row / f'seed{seed}.json'
+    if path.exists():
+        return
+    # Files may have been changed during the run before.
+    check_checkout()
+    commit = git_commit()
+    epochs: Epochs = framework.train(row, seed)
     values = {
         'seed': seed,
-        'git_commit': git_commit(),
-        **versions,
+        'git_commit': commit,
+        **framework.versions(),
         'cpu': cpu_model(),
         'cores': len(os.sched_getaffinity(0)),
         'finished': time.strftime('%Y-%m-%d'),
@@ -108,3 +144,7 @@ def select(epochs: Epochs, epoch: str) -> Mapping[str, float]:
         for one in epochs
     ]
     return runs_lib.select(lines, epoch)
+
+
+if __name__ == '__main__':
+    main()

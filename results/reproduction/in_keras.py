@@ -1,11 +1,11 @@
-"""Recipes of S1 and S3 in Keras: python -m results.reproduction.in_keras ROW
+"""Recipes of S1 and S3 in Keras; `frameworks.py` runs them.
 
 As in_pytorch.py has S2's and S4's: their layers, initialisation, optimizer and
 `fit` are Keras', and so are the images that S3 altered, without any of this project's.
 NumPy shuffles: with a seed, Keras 3 gives `fit` the same order in every epoch. Needs,
 in an environment of its own:
 
-    pip install -c constraints.txt -e .
+    pip install -c constraints.txt -e .[test]
     pip install keras==3.15.1 tensorflow-cpu==2.21.0
 
 There, `python -m pytest --slow tests/test_in_keras.py` checks it.
@@ -22,9 +22,7 @@ from keras import layers
 
 from configs import default
 from fmnist_jax.data import load_dataset
-from results.reproduction import frameworks
 
-GROUP = 'in_keras'
 # Images, floats from 0 to 1, [n, height, width, 1], and classes [n].
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -92,6 +90,9 @@ ROWS = MappingProxyType(
     }
 )
 
+# What a row needs besides Keras.
+NEEDS = MappingProxyType({})
+
 
 def train(
     row: str, seed: int, train_split: str = 'train', num_epochs: int | None = None
@@ -156,11 +157,6 @@ def _named(split: str, loss: float, accuracy: float) -> dict[str, float]:
     return {f'{split}_loss': loss, f'{split}_accuracy': 100 * accuracy}
 
 
-def main() -> None:
-    """Trains what is not kept yet."""
-    versions = {x.__name__: x.__version__ for x in (keras, tf, np)}
-    frameworks.main(__doc__.splitlines()[0], GROUP, ROWS, train, versions)
-
-
-if __name__ == '__main__':
-    main()
+def versions() -> dict[str, str]:
+    """Of the packages that figures may depend on."""
+    return {package.__name__: package.__version__ for package in (keras, tf, np)}

@@ -1,12 +1,10 @@
-"""Some projects' recipes in PyTorch: python -m results.reproduction.in_pytorch ROW
+"""Some projects' recipes in PyTorch; `frameworks.py` runs them.
 
 Where our figures differ from published ones, either our recipe is another, or one run
 is no measure of it. Here S2's and S4's loops are PyTorch's own layers, initialisation,
 shuffling and optimizers, without any of this project's; S1's, which is in Keras, has
-PyTorch's, and Keras' initialisation and epsilon. What came out is kept in
-`results/runs/in_pytorch/ROW/seedN.json`; seeds that are there are not run again. Needs
-the extra `bench`, which has PyTorch, and for augmented images torchvision, which
-`pip install torchvision==0.28.0` adds.
+PyTorch's, and Keras' initialisation and epsilon. Needs the extra `bench`, which has
+PyTorch, and for augmented images torchvision 0.28.0.
 """
 
 import dataclasses
@@ -22,10 +20,6 @@ from torch import nn
 
 from configs import default
 from fmnist_jax.data import load_dataset
-from fmnist_jax.errors import UserError
-from results.reproduction import frameworks
-
-GROUP = 'in_pytorch'
 
 
 def _tinyvgg() -> nn.Module:
@@ -111,6 +105,11 @@ ROWS = MappingProxyType(
     }
 )
 
+# What a row needs besides PyTorch.
+NEEDS = MappingProxyType(
+    {name: 'torchvision' for name, row in ROWS.items() if row.with_copies}
+)
+
 
 def train(
     row: str, seed: int, train_split: str = 'train', num_epochs: int | None = None
@@ -170,23 +169,14 @@ def _with_copies(
 
 
 def _make_rand_augment() -> Callable[[torch.Tensor], torch.Tensor]:
-    """S2's, of a Pillow image; a function of an image, uint8 [1, height, width].
+    """S2's, of a Pillow image; a function of an image, uint8 [1, height, width]."""
+    from torchvision.transforms import (  # noqa: PLC0415 - for this recipe alone
+        Compose,
+        PILToTensor,
+        RandAugment,
+        ToPILImage,
+    )
 
-    Raises:
-      UserError: torchvision is not installed.
-    """
-    try:
-        from torchvision.transforms import (  # noqa: PLC0415 - for this recipe alone
-            Compose,
-            PILToTensor,
-            RandAugment,
-            ToPILImage,
-        )
-    except ImportError as error:
-        raise UserError(
-            f'augmented images need torchvision: {error}; pip install '
-            'torchvision==0.28.0'
-        ) from error
     return Compose([ToPILImage(), RandAugment(num_ops=2), PILToTensor()])
 
 
@@ -218,13 +208,8 @@ def _figures(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Trains what is not kept yet."""
+def versions() -> dict[str, str]:
+    """Of the packages that figures may depend on."""
     names = ('torch', 'torchvision', 'numpy')
     found = [name for name in names if importlib.util.find_spec(name)]
-    versions = {name: importlib.metadata.version(name) for name in found}
-    frameworks.main(__doc__.splitlines()[0], GROUP, ROWS, train, versions)
-
-
-if __name__ == '__main__':
-    main()
+    return {name: importlib.metadata.version(name) for name in found}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fmnist_jax.errors import unknown_name
 from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.text import MISSING, markdown_table, spread
 from fmnist_jax.reporting.units import duration
@@ -158,7 +159,15 @@ def _difference(comparison: Comparison, metric: str) -> str:
 
 
 def claims(runs: Path, config_name: str) -> list[str]:
-    """What the docstring of a config says of its recipes: a sentence for each."""
+    """What the docstring of a config says of its recipes: a sentence for each.
+
+    Raises:
+      UserError: there is no recipe of that config, or its runs are not what they
+        should be; see `comparison.compare`.
+    """
+    names = {recipe.config_name for recipe in RECIPES}
+    if config_name not in names:
+        raise unknown_name('config', config_name, names)
     recipes = [recipe for recipe in RECIPES if recipe.config_name == config_name]
     sentences = []
     for comparison in (one for recipe in recipes for one in compare(runs, recipe)):

@@ -105,7 +105,7 @@ def _work(
     seed: int,
     folder: Path,
     data: Path,
-    call: Callable[[Command], None],
+    call: Callable[..., None],
 ) -> None:
     """Runs all that a row needs of a seed; what is done already takes seconds."""
     _prepare(recipe.order, data, call)
@@ -116,12 +116,12 @@ def _work(
         (folder / keep.AUGMENTATION).write_bytes(content)
 
 
-def _prepare(order: str | None, data: Path, call: Callable[[Command], None]) -> None:
+def _prepare(order: str | None, data: Path, call: Callable[..., None]) -> None:
     """Alters images, if a recipe needs them and they are not there."""
     if order is None:
         return
     # Others that train in the same folder need them, too.
-    with runner.locked(data, waits=True):
+    with runner.locked(data, waits=True) as lock:
         if _is_whole(data / order):
             return
         call(
@@ -130,7 +130,8 @@ def _prepare(order: str | None, data: Path, call: Callable[[Command], None]) -> 
                 '--config=configs/seeds/keras_cnns.py:data',
                 f'--order={order}',
                 f'--output={data / order}',
-            )
+            ),
+            lock,
         )
 
 

@@ -16,8 +16,8 @@ RECIPES = (
                 ),
                 explanations={
                     'test_loss': 'Chance may be enough: it is within the limit of our '
-                    "runs and S1's loop in PyTorch, run here, together; see the table "
-                    'of PyTorch below.'
+                    "runs and S1's recipe in PyTorch, run here, together; see the "
+                    'tables of PyTorch and Keras below.'
                 },
             ),
             Reading(

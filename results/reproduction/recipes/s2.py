@@ -48,10 +48,9 @@ RECIPES = (
         num_seeds=10,
         explanations=dict.fromkeys(
             ('train_loss', 'train_accuracy'),
-            "Not of our making: S2's loop in PyTorch with torchvision's RandAugment, "
-            'run here, comes to what ours does, and this is beyond all those runs '
-            'together; see the table of PyTorch below. What S2 had otherwise is not '
-            'known.',
+            "Not known: S2's loop in PyTorch with torchvision's RandAugment, run here, "
+            'comes to what ours does, and this is beyond all those runs together; see '
+            'the table of PyTorch below.',
         ),
     ),
     _row(

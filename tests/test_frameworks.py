@@ -19,6 +19,9 @@ from tests.kept_runs import read_markdown
 from tests.reproducing import BY_NAME, RUNS
 
 COMMIT = 40 * 'a'
+KEPT = sorted(
+    path for group in frameworks.FRAMEWORKS for path in (RUNS / group).rglob('seed*')
+)
 FIGURES = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
 WITH_VALIDATION = (*FIGURES, 'validation_loss', 'validation_accuracy')
 
@@ -192,15 +195,7 @@ def test_theirs_and_ours_are_compared(num_planned, tmp_path, monkeypatch):
     assert row[8] == f'{limit:.4f}'
 
 
-@pytest.mark.parametrize(
-    'path',
-    sorted(
-        path
-        for group in frameworks.FRAMEWORKS
-        for path in (RUNS / group).rglob('seed*')
-    ),
-    ids=lambda path: str(path.relative_to(RUNS)),
-)
+@pytest.mark.parametrize('path', KEPT, ids=lambda path: str(path.relative_to(RUNS)))
 def test_what_is_kept_is_whole(path):
     values = json.loads(path.read_text())
     assert path.name == f'seed{values["seed"]}.json'

@@ -80,9 +80,9 @@ RECIPES = (
         figures(None, '94.96', '0.320', '89.90'),
         '90.24',
         why={
-            'train_accuracy': "Not known: S4's loop in PyTorch, run here, comes to what "
-            'ours does, and this is beyond all those runs together; see the table of '
-            'PyTorch below.'
+            'train_accuracy': "Not known: S4's loop in PyTorch, run here, comes to "
+            'what ours does, and this is beyond all those runs together; see the table '
+            'of PyTorch below.'
         },
     ),
     _row(1000, 0.001, figures(None, '94.24', '0.310', '89.60'), '90.01'),

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
 from PIL import Image
@@ -20,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.runs import Run
+from results.frontier.labels import name_points
 from results.frontier.rows import ROWS
 from results.frontier.runs import read_row, shortest_seconds
 from results.frontier.tables import read_elsewhere
@@ -187,8 +187,8 @@ def draw(name: str, points: Sequence[Mapping[str, Any]]) -> bytes:
             _show_durations(axes)
         else:
             axes.xaxis.set_major_formatter('{x:,.0f}')
-        _name_points(axes, points)
         figure.legend(loc='outside upper center', ncols=2, fontsize=8)
+        name_points(axes, points)
         return _with_data(style.to_png(figure), points)
 
 
@@ -221,31 +221,6 @@ def _draw_kind(axes: Axes, points: Sequence[Mapping[str, Any]], kind: str) -> No
         linewidth=1,
         label=kind,
     )
-
-
-def _name_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
-    """Writes names beside points: on the left of those far right, where there is room.
-
-    Of two of nearly the same accuracy, the better one's is the upper.
-    """
-    low, high = np.log(axes.get_xlim())
-    worst, best = np.log(axes.get_ylim())
-    near = (worst - best) / 50
-    heights = [-np.log(1 - point['accuracy']) for point in points]
-    for point, y in zip(points, heights, strict=True):
-        below = any(0 < y - other < near for other in heights)
-        above = any(0 < other - y < near for other in heights)
-        is_right = np.log(point['x']) > low + 0.6 * (high - low)
-        axes.annotate(
-            style.shorten(point['name'], 50),
-            (point['x'], 1 - point['accuracy']),
-            xytext=(-6 if is_right else 6, 0),
-            textcoords='offset points',
-            ha='right' if is_right else 'left',
-            va='center' if below == above else 'bottom' if below else 'top',
-            fontsize=6,
-            color='#444444',
-        )
 
 
 def _with_data(png: bytes, points: Sequence[Mapping[str, Any]]) -> bytes:

@@ -161,6 +161,28 @@ def test_what_is_said_of_s4_with_batches_of_100_is_so():
     assert f'no epoch of ours is more than {largest:.3f} above' in said
 
 
+def test_what_is_said_of_s1_in_both_frameworks_is_so():
+    recipe = BY_NAME['keras_tinyvgg']
+    page = (RUNS.parent / 'reproduction.md').read_text()
+    ours = [
+        runs_lib.figures(kept, recipe.readings[0])
+        for kept in runs_lib.read_recipe(RUNS, recipe)
+    ]
+    theirs = [
+        values['epochs'][-1]
+        for group in frameworks.FRAMEWORKS
+        for values in frameworks.read(RUNS, group, recipe.name).values()
+    ]
+    assert (len(theirs), len(ours)) == (15, 10)
+    for metric, digits in (('test_accuracy', 2), ('test_loss', 4)):
+        sides = [[one[metric] for one in side] for side in (theirs, ours)]
+        difference, p = significance.difference(*sides, digits)
+        assert f'{difference}' in page
+        assert f'(p = {p})' in page
+        figure = float(recipe.readings[0].published[metric])
+        assert not significance.is_beyond(figure, [*sides[0], *sides[1]])
+
+
 # Of which explanations say that all runs together are within, or beyond, the limit.
 OTHER_FRAMEWORKS = (
     ('in_pytorch', 'keras_tinyvgg', 'test_loss', True),

@@ -16,8 +16,9 @@ RECIPES = (
                 ),
                 explanations={
                     'test_loss': 'Chance may be enough: it is within the limit of our '
-                    "runs and S1's recipe in PyTorch, run here, together; see the "
-                    'tables of PyTorch and Keras below.'
+                    "runs and S1's recipe in PyTorch, run here, together, and little "
+                    "beyond that of ours and Keras'; see what is said below the tables "
+                    'of PyTorch and Keras.'
                 },
             ),
             Reading(

@@ -27,8 +27,7 @@ class StopSignals:
 
     The first raises `Stopped` where the program stands or, while that is `deferred`, is
     kept for whoever asks `is_set`. Another, a second later or more, ends the process at
-    once. Where it has
-    raised `Stopped`, nothing derived from `Exception` leaves it.
+    once. Where it has raised `Stopped`, nothing derived from `Exception` leaves it.
     """
 
     def __init__(self):

@@ -1,11 +1,12 @@
 """The command line of `results.reproduction` and `results.frontier`."""
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,7 +44,7 @@ def main(program: Program) -> None:
     Exit codes: 1 some runs are not done; 2 a mistake in the arguments; 130 interrupted,
     143 ended by SIGTERM, each with a checkpoint; 141 nobody reads the list.
     """
-    try:
+    with told():
         arguments = _parse(program)
         rows = program.find(arguments.rows)
         if arguments.list:
@@ -57,6 +58,15 @@ def main(program: Program) -> None:
         # Then a command under way is stopped, too.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         failed = program.run(rows, workdir, runs, allow_dirty=arguments.allow_dirty)
+    if failed:
+        sys.exit(f'error: these are not done, as told above: {", ".join(failed)}')
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Within it, what goes wrong is told in one line, and is an exit code of `main`."""
+    try:
+        yield
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(error.exit_code)
@@ -69,8 +79,6 @@ def main(program: Program) -> None:
     except KeyboardInterrupt:
         print('interrupted; run the same command again to go on', file=sys.stderr)
         sys.exit(130)
-    if failed:
-        sys.exit(f'error: these are not done, as told above: {", ".join(failed)}')
 
 
 class Parser(argparse.ArgumentParser):

@@ -222,4 +222,6 @@ def test_what_is_said_of_all_runs_together_is_so(group, row, metric, is_within):
     distance = abs(float(reading.published[metric]) - together.mean())
     limit = 2 * together.std(ddof=1) * np.sqrt(1 + 1 / len(together))
     assert (distance <= limit) == is_within
+    if 'comes to what ours does' in said:
+        assert float(significance.difference(theirs, ours)[1]) > 0.05
     assert limit == pytest.approx(significance.limit(together))

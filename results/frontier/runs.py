@@ -82,7 +82,7 @@ def read_row(runs: Path, row: Row) -> dict[int, Kept]:
     return found
 
 
-def best_validation(kept: Mapping[int, Kept]) -> float:
+def mean_validation(kept: Mapping[int, Kept]) -> float:
     """What trials are chosen by: the mean validation accuracy; 0 where none is kept."""
     found = [one.validation for one in kept.values() if one.validation is not None]
     return statistics.mean(found) if found else 0.0

@@ -28,7 +28,7 @@ from fmnist_jax.reporting.runs import Run
 from fmnist_jax.reporting.units import duration
 from results import keep, program, runner
 from results.frontier.rows import ACCELERATOR, ROWS, Row
-from results.frontier.runs import best_validation, kept_folder, read_row, source
+from results.frontier.runs import kept_folder, mean_validation, read_row, source
 from results.runner import ROOT, Command, Failure, Job, shown
 
 
@@ -205,7 +205,7 @@ def check_chosen(row: Row) -> None:
 
 
 def _validation(trial: Row) -> float:
-    return best_validation(read_row(keep.RUNS, trial))
+    return mean_validation(read_row(keep.RUNS, trial))
 
 
 def _check_committed(folder: Path, trial: Row) -> None:

@@ -77,8 +77,8 @@ def _line(
     ours = comparison.values.get(metric, ())
     together = (*values, *ours)
     limit = significance.limit(together)
-    distance = float(published[metric]) - statistics.mean(together)
-    distance = f'{distance:+.{digits}f}'
+    difference = float(published[metric]) - statistics.mean(together)
+    distance = f'{difference:+.{digits}f}'
     is_complete = len(values) >= frameworks.NUM_SEEDS
     # As our own rows, not before all its runs are there.
     is_judged = is_complete and comparison.is_complete

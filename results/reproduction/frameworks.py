@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,9 +27,9 @@ from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError, unknown_name
 from fmnist_jax.training.provenance import cpu_model, git_commit
 from results import keep
-from results.program import Parser
+from results.program import Parser, told
 from results.reproduction import runs as runs_lib
-from results.runner import Failure, check_checkout
+from results.runner import check_checkout
 
 Epochs = Sequence[Mapping[str, float]]
 # By the modules here, which are the folders of `results/runs`: what they are called.
@@ -47,26 +46,16 @@ def main() -> None:
     Exit codes: 1 files differ from the commit; 2 a mistake in the arguments, or a
     package is not installed; 130 interrupted.
     """
-    try:
+    with told():
         arguments = _parse()
         framework = _import(arguments.framework)
-        rows = framework.ROWS
+        rows, needs = framework.ROWS, framework.NEEDS
         if unknown := [row for row in arguments.rows if row not in rows]:
             raise unknown_name('row', unknown[0], rows)
-        _check_installed(
-            framework.NEEDS[x] for x in arguments.rows if x in framework.NEEDS
-        )
+        _check_installed(needs[row] for row in arguments.rows if row in needs)
         for seed in range(arguments.seeds):
             for row in arguments.rows:
                 _train_and_keep(framework, arguments.framework, row, seed)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(error.exit_code)
-    except Failure as error:
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        print('interrupted; run the same command again to go on', file=sys.stderr)
-        sys.exit(130)
 
 
 def _parse() -> argparse.Namespace:

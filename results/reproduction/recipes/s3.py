@@ -68,7 +68,7 @@ RECIPES = (
         explanations={
             'test_loss': 'Chance may be enough: it is within the limit of our runs and '
             "S3's recipe in Keras, run here, together, which draws another validation "
-            'split for each seed, as S3 did; see the table of Keras below.'
+            'split for each seed; see the table of Keras below.'
         },
     ),
     *_augmented(

@@ -10,6 +10,8 @@ from types import FrameType, TracebackType
 
 # EX_TEMPFAIL of sysexits.h, which schedulers take for: start it again.
 EXIT_CODE = 75
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_NOHUP = (signal.SIGHUP, signal.SIG_IGN)
 # Seconds in which a second signal is taken for the first once more: a scheduler sends
 # it to every process of a job, and whatever started this one may pass it on.
 _SAME_SIGNAL = 1.0
@@ -23,11 +25,14 @@ class Stopped(BaseException):
 
 
 class StopSignals:
-    """Notices SIGTERM and SIGINT while it is entered.
+    """Notices SIGTERM, SIGINT and SIGHUP while it is entered.
 
     The first raises `Stopped` where the program stands or, while that is `deferred`, is
     kept for whoever asks `is_set`. Another, a second later or more, ends the process at
     once. Where it has raised `Stopped`, nothing derived from `Exception` leaves it.
+
+    SIGHUP, which comes when a terminal is closed, stays ignored where it was, as
+    `nohup` has it. What is printed to a terminal that is gone goes nowhere.
     """
 
     def __init__(self):
@@ -36,12 +41,15 @@ class StopSignals:
         self._is_deferred = False
         self._has_raised = False
         self._before = {}
+        self._terminals: list[int] = []
 
     def __enter__(self) -> 'StopSignals':
         # Python lets no other thread have signals.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._notice)
+            self._terminals = [output for output in (1, 2) if os.isatty(output)]
+            for number in _SIGNALS:
+                if (number, signal.getsignal(number)) != _NOHUP:
+                    self._before[number] = signal.signal(number, self._notice)
         return self
 
     def __exit__(
@@ -83,6 +91,7 @@ class StopSignals:
                 os._exit(EXIT_CODE)
             return
         self._name, self._came_at = signal.Signals(number).name, time.monotonic()
+        self._leave_lost_terminals()
         if not self._is_deferred:
             self._has_raised = True
             raise self._stopped()
@@ -90,6 +99,12 @@ class StopSignals:
         # nobody reads any more must not raise in the midst of an update.
         with contextlib.suppress(OSError):
             os.write(2, f'{self._name}: stopping after a checkpoint\n'.encode())
+
+    def _leave_lost_terminals(self) -> None:
+        # Python would fail at every line that it prints there.
+        for output in self._terminals:
+            if not os.isatty(output):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
     def _stopped(self) -> Stopped:
         return Stopped(f'stopped by {self._name}')

@@ -8,7 +8,9 @@ import pytest
 
 from fmnist_jax.stopping import Stopped, StopSignals
 
-SIGNALS = pytest.mark.parametrize('name', [signal.SIGTERM, signal.SIGINT])
+SIGNALS = pytest.mark.parametrize(
+    'name', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+)
 
 
 def send(name: signal.Signals) -> None:
@@ -32,6 +34,17 @@ def test_is_kept_while_deferred(name, capfd):
         send(name)
         assert stop.is_set()
     assert capfd.readouterr().err == f'{name.name}: stopping after a checkpoint\n'
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as stop:
+            send(signal.SIGHUP)
+            assert not stop.is_set()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_the_same_signal_once_more_is_the_same():

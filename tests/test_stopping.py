@@ -1,13 +1,17 @@
 """Signals to real processes: a checkpoint, the code of schedulers, nothing lost."""
 
+import os
+import pty
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_script
+from tests.conftest import ROOT, run_script
 from tests.jobs import Job
 from tests.whole_runs import (
     assert_same_run,
@@ -59,6 +63,30 @@ def test_a_signal_in_a_long_epoch_leaves_a_checkpoint(
     assert done.returncode == 0, done.stderr
     assert f'resumed from {workdir}/checkpoints/{step}\n' in done.stdout
     assert_same_run(workdir, uninterrupted)
+
+
+# The tests may have been started by nohup, whose children ignore it.
+IN_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.login_tty(0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_a_closed_terminal_leaves_a_checkpoint(flags, tmp_path):
+    workdir = tmp_path / 'run'
+    arguments = (*flags, '--config.num_epochs=20', f'--workdir={workdir}')
+    command = (sys.executable, '-c', IN_A_TERMINAL, '-m', 'fmnist_jax.main', *arguments)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, cwd=ROOT, stdin=theirs) as process:
+        os.close(theirs)
+        with open(ours, 'rb', buffering=0) as terminal:
+            printed = b''
+            while b'epoch 1/20:' not in printed:
+                printed += terminal.read(4096)
+        assert process.wait(30) == 75
+    assert 0 < last_step(workdir) < 20 * 860
 
 
 @pytest.mark.parametrize('name', SIGNALS)

@@ -25,7 +25,7 @@ Published, and here (keras_cnns in results/reproduction.md):
 - arch1, no augmentation: test accuracy 90.92 %, here 90.68 ± 0.31 % (n = 5).
 - arch1 + augmentation: test accuracy 91.82 %, here 91.96 ± 0.23 % (n = 4).
 - arch2 + augmentation: test accuracy 91.78 %, here 92.28 ± 0.32 % (n = 2).
-- vgg_like + augmentation: test accuracy 93.54 %, here 93.51 % (n = 1).
+- vgg_like + augmentation: test accuracy 93.54 %, here 93.47 ± 0.06 % (n = 2).
 - vgg_like + augmentation, 80 epochs: test accuracy 94.87 %, not measured: needs an
   accelerator.
 """

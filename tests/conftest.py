@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from playwright.sync_api import Browser
@@ -16,6 +17,7 @@ from configs import default
 from fmnist_jax.data import Dataset, load_dataset
 from fmnist_jax.training import parallel
 from fmnist_jax.training.train import train_and_evaluate
+from tests import idx_files
 from tests.browser import Watched, start_browser
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +63,24 @@ def dataset(data_dir: str) -> Dataset:
     return load_dataset(config)
 
 
+@pytest.fixture(scope='module')
+def real() -> dict[str, np.ndarray]:
+    """Fashion-MNIST's four arrays, by the keys of `idx_files.FILE_NAMES`."""
+    return idx_files.parse_real()
+
+
+@pytest.fixture(scope='module')
+def test_images(dataset) -> np.ndarray:
+    """Fashion-MNIST's, uint8 [10000, 28, 28]."""
+    return dataset.arrays['test_images'][..., 0]
+
+
+@pytest.fixture
+def pixels(test_images) -> np.ndarray:
+    """An ankle boot: light on black, not the same upside down or in a mirror."""
+    return test_images[0]
+
+
 def make_small_config(data_dir: str) -> ConfigDict:
     """A config that trains on 640 real images in seconds."""
     config = default.get_config()
@@ -89,6 +109,21 @@ def finished_run(data_dir: str, tmp_path_factory: pytest.TempPathFactory) -> Pat
     workdir = tmp_path_factory.mktemp('runs') / 'finished'
     train_and_evaluate(config, workdir)
     return workdir
+
+
+@pytest.fixture(scope='session')
+def exported(finished_run, tmp_path_factory) -> tuple[Path, str]:
+    """The file of the finished run, in a folder that was not there; what was printed.
+
+    The run is tinyvgg's.
+    """
+    path = tmp_path_factory.mktemp('exported') / 'new folder' / "it's tiny.stablehlo"
+    done = run_script(
+        'fmnist_jax.export', f'--workdir={finished_run}', f'--output={path}'
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(path.parent) == [path.name]
+    return path, done.stdout
 
 
 @pytest.fixture(scope='session')

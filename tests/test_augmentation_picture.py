@@ -18,7 +18,7 @@ from fmnist_jax.data.show import show_data
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.figures.augmentation import Drawn, augmentation_figure
 from tests.augmenting import colour
-from tests.test_show_data import enlarged
+from tests.showing import enlarged
 
 
 def changed_tiles(png: bytes) -> np.ndarray:

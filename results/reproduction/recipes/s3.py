@@ -59,6 +59,17 @@ _VGG_LIKE_80 = dataclasses.replace(
     not_run='needs an accelerator',
 )
 
+_ALTERED_ANEW = dataclasses.replace(
+    _row(
+        'vgg_like_leaking',
+        'vgg_like + augmentation, altered anew for each run',
+        {},
+        'shuffled',
+    ),
+    name='keras_cnns-vgg_like_leaking-altered_anew',
+    alters_anew=True,
+)
+
 RECIPES = (
     _row(
         'arch1',
@@ -84,5 +95,6 @@ RECIPES = (
         'vgg_like',
         figures('0.1367', '94.96', '0.1823', '93.54', validation_accuracy='94.85'),
     ),
+    _ALTERED_ANEW,
     _VGG_LIKE_80,
 )

@@ -186,6 +186,44 @@ def test_what_is_said_of_s1_in_both_frameworks_is_so():
         assert not significance.is_beyond(figure, [*sides[0], *sides[1]])
 
 
+# After ten epochs of S3's three runs of arch2 whose logs there are: those that its
+# notebooks classification_v3_dataAug and classification_v1_dataAug show, and, at commit
+# 48009e5, classification_main.
+S3_TENTH = {
+    'train_loss': (0.2107, 0.2126, 0.2134),
+    'train_accuracy': (92.19, 92.01, 92.03),
+}
+
+
+@pytest.mark.parametrize(
+    ('metric', 'digits'), [('train_loss', 4), ('train_accuracy', 2)]
+)
+def test_what_is_said_of_s3s_tenth_epoch_is_so(metric, digits):
+    published, *others = S3_TENTH[metric]
+    kept = runs_lib.read_recipe(RUNS, BY_NAME['keras_cnns-arch2_leaking'])
+    ours = [one.run.lines('train')[-1] for one in kept]
+    factor, key = (100, 'accuracy') if metric == 'train_accuracy' else (1, 'loss')
+    ours = [factor * line[key] for line in ours]
+    said = explanation('keras_cnns-arch2_leaking', metric)
+    mean, deviation = statistics.mean(ours), statistics.stdev(ours)
+    assert f'{mean:.{digits}f} ± {deviation:.{digits}f}' in said
+    assert ' and '.join(f'{x:.{digits}f}' for x in others) in said
+    within = [not significance.is_beyond(x, ours) for x in (published, *others)]
+    assert within == [metric == 'train_loss', True, True]
+
+
+def test_what_is_said_of_the_first_epoch_of_arch1_and_arch2_is_so():
+    page = (RUNS.parent / 'reproduction.md').read_text()
+    said = []
+    for row in ('keras_cnns-arch2_leaking', 'keras_cnns-arch1_leaking'):
+        kept = runs_lib.read_recipe(RUNS, BY_NAME[row])
+        losses = [one.run.lines('validation')[0]['loss'] for one in kept]
+        said.append(f'{min(losses):.3f} to {max(losses):.3f}')
+    arch2, arch1 = said
+    text = f'our runs of `arch2` have {arch2}, those of `arch1` {arch1}'
+    assert text in ' '.join(page.split())
+
+
 # Of which explanations say that all runs together are within, or beyond, the limit.
 OTHER_FRAMEWORKS = (
     ('in_pytorch', 'keras_tinyvgg', 'test_loss', True),

@@ -21,10 +21,17 @@ or not, 180,000 in all, of which 80 % are trained on and 20 % are for validation
 The test set is as it was and chooses nothing: S3 scores the epoch of the lowest
 validation loss. Its longest run is `vgg_like_leaking` with `--config.num_epochs=80`.
 
+What S3 published of `arch1` with altered images is of `arch2`, as
+results/reproduction.md shows.
+
 Published, and here (keras_cnns in results/reproduction.md):
 - arch1, no augmentation: test accuracy 90.92 %, here 90.68 ± 0.31 % (n = 5).
 - arch1 + augmentation: test accuracy 91.82 %, here 91.96 ± 0.23 % (n = 4).
-- arch2 + augmentation: test accuracy 91.78 %, here 92.28 ± 0.32 % (n = 2).
+- arch2 + augmentation: test accuracy 91.78 %, here 92.12 ± 0.36 % (n = 3).
+- arch2 + augmentation, published as arch1: test accuracy 91.82 %, here 92.12 ± 0.36 %
+  (n = 3).
+- arch2 + augmentation, notebook classification_main: test accuracy 92.05 %, here 92.12
+  ± 0.36 % (n = 3).
 - vgg_like + augmentation: test accuracy 93.54 %, here 93.47 ± 0.06 % (n = 2).
 - vgg_like + augmentation, 80 epochs: test accuracy 94.87 %, not measured: needs an
   accelerator.

@@ -68,6 +68,10 @@ TABLES: Mapping[str, tuple[Callable, Callable]] = MappingProxyType(
             framework_tables.read_framework,
             framework_tables.framework_table,
         ),
+        'own_seeds': (
+            framework_tables.read_own_seeds,
+            framework_tables.own_seeds_table,
+        ),
         'sweep_trials': (report_tables.read_report, report_tables.sweep_trials_table),
         'agreement': (comparison.read_all, reproduction_tables.agreement_table),
         'reproduction': (comparison.read_project, reproduction_tables.project_table),

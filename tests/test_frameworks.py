@@ -14,7 +14,12 @@ from scipy import stats
 from results import keep, runner
 from results.reproduction import frameworks
 from results.reproduction import runs as runs_lib
-from results.reproduction.framework_tables import framework_table, read_framework
+from results.reproduction.framework_tables import (
+    framework_table,
+    own_seeds_table,
+    read_framework,
+    read_own_seeds,
+)
 from tests.kept_runs import read_markdown
 from tests.reproducing import BY_NAME, RUNS
 
@@ -79,6 +84,7 @@ def trained(monkeypatch, tmp_path) -> list[tuple[str, int]]:
     module = types.SimpleNamespace(
         ROWS=('a', 'b', 'c'),
         NEEDS={'c': 'no_such_package'},
+        OWN_SEEDS={'a': 42},
         train=train,
         versions=lambda: {'x': '1.2'},
     )
@@ -107,6 +113,30 @@ def test_seeds_that_are_kept_are_not_trained_again(trained, tmp_path, monkeypatc
     }
 
 
+def test_a_projects_own_seed_is_kept_beside_the_others(trained, tmp_path, monkeypatch):
+    call(monkeypatch, 'in_pytorch', 'a', '--seeds=1')
+    for _ in range(2):
+        call(monkeypatch, 'in_pytorch', 'a', '--own_seed')
+    assert trained == [('a', 0), ('a', 42)]
+    assert frameworks.read(tmp_path, 'in_pytorch', 'a').keys() == {0}
+    kept = frameworks.read_own_seed(tmp_path, 'in_pytorch', 'a')
+    assert (kept['seed'], kept['epochs']) == (42, [{'test_loss': 42}])
+    assert frameworks.read_own_seed(tmp_path, 'in_pytorch', 'b') is None
+
+
+def test_the_table_of_own_seeds_has_the_last_epoch_below_what_was_published(tmp_path):
+    folder = tmp_path / 'in_pytorch' / 'linear'
+    folder.mkdir(parents=True)
+    epochs = [dict.fromkeys(FIGURES, x) for x in (1.0, 2.0)]
+    (folder / 'own_seed.json').write_text(json.dumps({'seed': 42, 'epochs': epochs}))
+    assert own_seeds_table(read_own_seeds(tmp_path, 'in_pytorch')) == (
+        '| run |  | train loss | train accuracy | test loss | test accuracy |\n'
+        '| --- | --- | --- | --- | --- | --- |\n'
+        '| linear | published | 0.4629 | 84.09 % | 0.4698 | 83.72 % |\n'
+        '|  | PyTorch here, seed 42 | 2.0000 | 2.00 % | 2.0000 | 2.00 % |\n'
+    )
+
+
 @pytest.mark.parametrize(
     ('arguments', 'part'),
     [
@@ -114,6 +144,7 @@ def test_seeds_that_are_kept_are_not_trained_again(trained, tmp_path, monkeypatc
         (['in_pytorch', 'a', 'c'], 'a row needs no_such_package'),
         (['in_pytorch', 'a', '--seeds=0'], '--seeds must be at least 1, not 0'),
         (['in_pytorch', 'a', '--seeds=x'], "invalid int value: 'x'"),
+        (['in_pytorch', 'b', '--own_seed'], 'the project of b set none'),
         (['in_pytorch'], 'required: ROW'),
         (['in_torch', 'a'], "unknown framework 'in_torch'; did you mean 'in_pytorch'"),
     ],

@@ -45,13 +45,17 @@ def test_s1_begins_as_keras_does():
         assert values.std().item() == pytest.approx(bound / 3**0.5, rel=0.15)
 
 
-def test_images_are_trained_on_with_their_copies(dataset):
-    images, labels = in_pytorch._tensors(*dataset.split('train[:120]'))
-    pixels, classes = in_pytorch._with_copies(images, labels, lambda image: 255 - image)
-    assert torch.equal(pixels[:120], images)
-    assert torch.equal(pixels[120:], 255 - images)
-    assert torch.equal(classes, torch.cat([labels, labels]))
-    assert in_pytorch._with_copies(images, labels, None) == (images, labels)
+def test_what_is_trained_on(dataset, monkeypatch):
+    monkeypatch.setattr(in_pytorch, '_make_rand_augment', lambda: lambda x: 255 - x)
+    split = images, labels = in_pytorch._tensors(*dataset.split('train[:120]'))
+    for which, expected in {
+        'original': [images],
+        'augmented': [255 - images],
+        'both': [255 - images, images],
+    }.items():
+        examples = list(in_pytorch._examples(which, split))
+        assert torch.equal(torch.stack([x for x, _ in examples]), torch.cat(expected))
+        assert [int(y) for _, y in examples] == labels.tolist() * len(expected)
 
 
 def test_s4s_score_is_of_the_batch(dataset):
@@ -59,9 +63,9 @@ def test_s4s_score_is_of_the_batch(dataset):
     images, labels = in_pytorch._tensors(*dataset.split('test[:200]'))
     torch.manual_seed(0)
     model = in_pytorch.ROWS['bn_cnn-100-0.001'].model()
-    both = in_pytorch._score_as_s4(model, images, labels)
-    half = in_pytorch._score_as_s4(model, images[:100], labels[:100])
-    other = in_pytorch._score_as_s4(model, images[100:], labels[100:])
+    both = in_pytorch._score_as_s4(model, (images, labels))
+    half = in_pytorch._score_as_s4(model, (images[:100], labels[:100]))
+    other = in_pytorch._score_as_s4(model, (images[100:], labels[100:]))
     assert both['test_loss'] != pytest.approx(
         (half['test_loss'] + other['test_loss']) / 2, rel=1e-6
     )

@@ -11,8 +11,10 @@ from results import significance
 from results.reproduction import frameworks
 from results.reproduction.comparison import Comparison, compare
 from results.reproduction.recipes import RECIPES
-from results.reproduction.recipes.recipe import METRICS
+from results.reproduction.recipes.recipe import METRICS, Recipe
 from results.reproduction.tables import our_cell, published_cell
+
+_OF_OWN_SEEDS = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,57 @@ def framework_table(framework: Framework) -> str:
         if (values := [seed[metric] for seed in seeds if metric in seed])
     ]
     return markdown_table(header, lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnSeeds:
+    """What another framework's runs by a project's own seed came to.
+
+    Attributes:
+      name: of the framework.
+      rows: of each recipe that it trained so, the seed and its figures.
+    """
+
+    name: str
+    rows: Sequence[tuple[Recipe, int, Mapping[str, float]]]
+
+
+def read_own_seeds(runs: Path, group: str) -> OwnSeeds:
+    """What is kept, of the epoch of each recipe's first reading.
+
+    Args:
+      runs: `results/runs`.
+      group: one of `frameworks.FRAMEWORKS`.
+
+    Raises:
+      UserError: it is none of them.
+    """
+    if group not in frameworks.FRAMEWORKS:
+        raise unknown_name('framework', group, frameworks.FRAMEWORKS)
+    rows = []
+    for recipe in RECIPES:
+        if kept := frameworks.read_own_seed(runs, group, recipe.name):
+            epoch = frameworks.select(kept['epochs'], recipe.readings[0].epoch)
+            rows.append((recipe, kept['seed'], epoch))
+    return OwnSeeds(frameworks.FRAMEWORKS[group], rows)
+
+
+def own_seeds_table(found: OwnSeeds) -> str:
+    """What was published, and the framework's figures by the same seed below it."""
+    lines = []
+    for recipe, seed, values in found.rows:
+        published = recipe.readings[0].published
+        cells = [published_cell(published, metric) for metric in _OF_OWN_SEEDS]
+        lines.append((recipe.title, 'published', *cells))
+        cells = [_cell(metric, values[metric]) for metric in _OF_OWN_SEEDS]
+        lines.append(('', f'{found.name} here, seed {seed}', *cells))
+    header = ('run', '', *(METRICS[metric][0] for metric in _OF_OWN_SEEDS))
+    return markdown_table(header, lines)
+
+
+def _cell(metric: str, value: float) -> str:
+    _, digits, unit = METRICS[metric]
+    return f'{value:.{digits}f}{unit}'
 
 
 def _line(

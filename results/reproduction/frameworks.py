@@ -1,13 +1,14 @@
 """The projects' recipes in other frameworks:
 
-    python -m results.reproduction.frameworks in_pytorch|in_keras ROW... [--seeds=N]
+    python -m results.reproduction.frameworks in_pytorch|in_keras ROW... \
+      [--seeds=N | --own_seed]
 
-trains what is not kept yet, the first seed of all rows, then the second. The recipes
-are in in_pytorch.py and in_keras.py. What came out is kept in
-`results/runs/FRAMEWORK/ROW/seedN.json`, `epochs` with `train_loss` and
-`train_accuracy`, over the epoch while the weights change, `test_loss` and
-`test_accuracy` after it, and where validation is a split of its own `validation_loss`
-and `validation_accuracy`; accuracies in per cent.
+trains what is not kept yet, the first seed of all rows, then the second; or by the seed
+that the project itself set. The recipes are in in_pytorch.py and in_keras.py. What came
+out is kept in `results/runs/FRAMEWORK/ROW/seedN.json`, or `own_seed.json`: `epochs`
+with `train_loss` and `train_accuracy`, over the epoch while the weights change,
+`test_loss` and `test_accuracy` after it, and where validation is a split of its own
+`validation_loss` and `validation_accuracy`; accuracies in per cent.
 """
 
 import argparse
@@ -38,6 +39,7 @@ FRAMEWORKS: Mapping[str, str] = MappingProxyType(
 )
 # Of each row, at least, from 0.
 NUM_SEEDS = 5
+_OWN_SEED = 'own_seed'
 
 
 def main() -> None:
@@ -53,9 +55,17 @@ def main() -> None:
         if unknown := [row for row in arguments.rows if row not in rows]:
             raise unknown_name('row', unknown[0], rows)
         _check_installed(needs[row] for row in arguments.rows if row in needs)
-        for seed in range(arguments.seeds):
-            for row in arguments.rows:
-                _train_and_keep(framework, arguments.framework, row, seed)
+        if arguments.own_seed:
+            _check_own_seeds(framework, arguments.rows)
+            runs = [
+                (row, framework.OWN_SEEDS[row], _OWN_SEED) for row in arguments.rows
+            ]
+        else:
+            seeds = range(arguments.seeds)
+            runs = [(row, n, f'seed{n}') for n in seeds for row in arguments.rows]
+        for row, seed, name in runs:
+            path = keep.RUNS / arguments.framework / row / f'{name}.json'
+            _train_and_keep(framework, row, seed, path)
 
 
 def _parse() -> argparse.Namespace:
@@ -67,6 +77,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument('framework', metavar='FRAMEWORK', help=', '.join(FRAMEWORKS))
     parser.add_argument('rows', nargs='+', metavar='ROW', help='see its ROWS')
     parser.add_argument('--seeds', type=int, default=NUM_SEEDS, help='how many')
+    parser.add_argument(
+        '--own_seed', action='store_true', help="the project's own seed instead"
+    )
     arguments = parser.parse_args()
     if arguments.framework not in FRAMEWORKS:
         raise unknown_name('framework', arguments.framework, FRAMEWORKS)
@@ -90,8 +103,13 @@ def _check_installed(packages: Iterable[str]) -> None:
             raise UserError(f'a row needs {package}, which is not installed')
 
 
-def _train_and_keep(framework: ModuleType, group: str, row: str, seed: int) -> None:
-    path = keep.RUNS / group / row / f'seed{seed}.json'
+def _check_own_seeds(framework: ModuleType, rows: Iterable[str]) -> None:
+    for row in rows:
+        if row not in framework.OWN_SEEDS:
+            raise UserError(f'--own_seed: the project of {row} set none')
+
+
+def _train_and_keep(framework: ModuleType, row: str, seed: int, path: Path) -> None:
     if path.exists():
         return
     # Files may have been changed during the run before.
@@ -117,6 +135,12 @@ def read(runs: Path, group: str, row: str) -> dict[int, dict[str, Any]]:
     paths = (runs / group / row).glob('seed*.json')
     found = [json.loads(path.read_text()) for path in paths]
     return {one['seed']: one for one in sorted(found, key=lambda one: one['seed'])}
+
+
+def read_own_seed(runs: Path, group: str, row: str) -> dict[str, Any] | None:
+    """What is kept of a row by its project's own seed; None if nothing is."""
+    path = runs / group / row / f'{_OWN_SEED}.json'
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def select(epochs: Epochs, epoch: str) -> Mapping[str, float]:

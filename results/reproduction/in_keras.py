@@ -92,6 +92,8 @@ ROWS = MappingProxyType(
 
 # What a row needs besides Keras.
 NEEDS = MappingProxyType({})
+# None of these recipes' projects set the seed of all that is drawn.
+OWN_SEEDS = MappingProxyType({})
 
 
 def train(

@@ -224,6 +224,24 @@ def test_what_is_said_of_the_first_epoch_of_arch1_and_arch2_is_so():
     assert text in ' '.join(page.split())
 
 
+@pytest.mark.parametrize(
+    ('row', 'is_it'),
+    [
+        ('tinyvgg_sgd-lr_0.05', True),
+        ('tinyvgg_sgd-original_and_augmented', False),
+    ],
+)
+def test_what_is_said_of_s2s_own_seed_is_so(row, is_it):
+    epoch = frameworks.read_own_seed(RUNS, 'in_pytorch', row)['epochs'][-1]
+    loss, accuracy = epoch['train_loss'], epoch['train_accuracy']
+    said = explanation(row, 'train_loss')
+    assert f'has {loss:.4f} and {accuracy:.2f} %' in said
+    # Its GPU alone made a difference of 0.0035 between two trainings of one seed.
+    published = float(BY_NAME[row].readings[0].published['train_loss'])
+    assert (abs(loss - published) <= 0.0035) == is_it
+    assert ("It is S2's seed" in said) == is_it
+
+
 # Of which explanations say that all runs together are within, or beyond, the limit.
 OTHER_FRAMEWORKS = (
     ('in_pytorch', 'keras_tinyvgg', 'test_loss', True),

@@ -32,7 +32,7 @@ Published, and here (keras_cnns in results/reproduction.md):
   (n = 3).
 - arch2 + augmentation, notebook classification_main: test accuracy 92.05 %, here 92.12
   ± 0.36 % (n = 3).
-- vgg_like + augmentation: test accuracy 93.54 %, here 93.47 ± 0.06 % (n = 2).
+- vgg_like + augmentation: test accuracy 93.54 %, here 93.50 ± 0.08 % (n = 3).
 - vgg_like + augmentation, 80 epochs: test accuracy 94.87 %, not measured: needs an
   accelerator.
 """

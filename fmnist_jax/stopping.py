@@ -86,12 +86,12 @@ class StopSignals:
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame
+        self._leave_lost_terminals()
         if self._name is not None:
             if time.monotonic() - self._came_at >= _SAME_SIGNAL:
                 os._exit(EXIT_CODE)
             return
         self._name, self._came_at = signal.Signals(number).name, time.monotonic()
-        self._leave_lost_terminals()
         if not self._is_deferred:
             self._has_raised = True
             raise self._stopped()
@@ -104,7 +104,9 @@ class StopSignals:
         # Python would fail at every line that it prints there.
         for output in self._terminals:
             if not os.isatty(output):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, output)
+                os.close(nowhere)
 
     def _stopped(self) -> Stopped:
         return Stopped(f'stopped by {self._name}')

@@ -25,7 +25,9 @@ from tests.reproducing import BY_NAME, RUNS
 
 COMMIT = 40 * 'a'
 KEPT = sorted(
-    path for group in frameworks.FRAMEWORKS for path in (RUNS / group).rglob('seed*')
+    path
+    for group in frameworks.FRAMEWORKS
+    for path in (RUNS / group).rglob('*seed*.json')
 )
 FIGURES = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
 WITH_VALIDATION = (*FIGURES, 'validation_loss', 'validation_accuracy')
@@ -145,6 +147,7 @@ def test_the_table_of_own_seeds_has_the_last_epoch_below_what_was_published(tmp_
         (['in_pytorch', 'a', '--seeds=0'], '--seeds must be at least 1, not 0'),
         (['in_pytorch', 'a', '--seeds=x'], "invalid int value: 'x'"),
         (['in_pytorch', 'b', '--own_seed'], 'the project of b set none'),
+        (['in_pytorch', 'a', '--seeds=2', '--own_seed'], 'not allowed with'),
         (['in_pytorch'], 'required: ROW'),
         (['in_torch', 'a'], "unknown framework 'in_torch'; did you mean 'in_pytorch'"),
     ],
@@ -229,7 +232,8 @@ def test_theirs_and_ours_are_compared(num_planned, tmp_path, monkeypatch):
 @pytest.mark.parametrize('path', KEPT, ids=lambda path: str(path.relative_to(RUNS)))
 def test_what_is_kept_is_whole(path):
     values = json.loads(path.read_text())
-    assert path.name == f'seed{values["seed"]}.json'
+    seeds = {'own_seed': 42, f'seed{values["seed"]}': values['seed']}
+    assert seeds[path.stem] == values['seed']
     assert re.fullmatch('[0-9a-f]{40}', values['git_commit'])
     recipe = BY_NAME[path.parent.name]
     kept = runs_lib.read_recipe(RUNS, recipe)[0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from results.reproduction.recipes import PROJECTS
 from tests.reference_models import PARAMETERS
 
 torch = pytest.importorskip('torch', reason="needs the extra 'bench'")
@@ -22,6 +23,7 @@ def test_a_recipe_learns(row):
     ('name', 'row'),
     [
         ('keras_tinyvgg', 'keras_tinyvgg'),
+        ('linear', 'linear'),
         ('tinyvgg', 'tinyvgg_sgd'),
         ('bn_cnn', 'bn_cnn-500-0.001'),
     ],
@@ -43,6 +45,35 @@ def test_s1_begins_as_keras_does():
         bound = (6 / ((num_in + num_out) * np.prod(window))) ** 0.5
         assert 0.95 * bound < values.abs().max() <= bound
         assert values.std().item() == pytest.approx(bound / 3**0.5, rel=0.15)
+
+
+def test_numbers_are_drawn_in_the_order_of_s2s_notebook(dataset):
+    images, labels = in_pytorch._tensors(*dataset.split('train[:96]'))
+    examples = torch.utils.data.TensorDataset(images.float() / 255, labels)
+    loader = torch.utils.data.DataLoader(examples, 32, shuffle=True)
+    torch.manual_seed(42)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.manual_seed(42)
+    losses = []
+    for _ in range(2):
+        losses.append(0.0)
+        for x, y in loader:
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[-1] += loss.item() / len(loader)
+        # The notebook scores after each epoch, by a loader that draws a number.
+        next(iter(torch.utils.data.DataLoader(examples, 32)))
+    epochs = in_pytorch.train('linear', 42, 'train[:96]', num_epochs=2)
+    np.testing.assert_allclose([x['train_loss'] for x in epochs], losses, rtol=1e-5)
+
+
+def test_s2_set_the_same_seed_for_all_rows():
+    rows = {recipe.name for recipe in PROJECTS['S2']}
+    own_seeds = dict(in_pytorch.OWN_SEEDS)
+    assert own_seeds == dict.fromkeys(rows, 42)
 
 
 def test_what_is_trained_on(dataset, monkeypatch):

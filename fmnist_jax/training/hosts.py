@@ -127,8 +127,8 @@ def agree_to_stop(is_set: Callable[[], bool]) -> Callable[[], bool]:
     finds the call after which all can stop.
 
     Args:
-      is_set: whether a signal came that Python noticed: SIGINT, and SIGTERM where none
-        have joined.
+      is_set: whether a signal came that Python noticed: SIGINT, SIGHUP, and SIGTERM
+        where none have joined.
     """
     if not jax.distributed.is_initialized():
         return is_set

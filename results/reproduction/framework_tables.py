@@ -14,7 +14,7 @@ from results.reproduction.recipes import RECIPES
 from results.reproduction.recipes.recipe import METRICS, Recipe
 from results.reproduction.tables import our_cell, published_cell
 
-_OF_OWN_SEEDS = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
+_OWN_SEED_METRICS = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,7 @@ def read_framework(runs: Path, group: str) -> Framework:
     Raises:
       UserError: it is none of them.
     """
-    if group not in frameworks.FRAMEWORKS:
-        raise unknown_name('framework', group, frameworks.FRAMEWORKS)
+    name = _name(group)
     found = []
     for recipe in RECIPES:
         if seeds := frameworks.read(runs, group, recipe.name):
@@ -49,7 +48,13 @@ def read_framework(runs: Path, group: str) -> Framework:
             epoch = comparison.reading.epoch
             epochs = [values['epochs'] for values in seeds.values()]
             found.append((comparison, [frameworks.select(x, epoch) for x in epochs]))
-    return Framework(frameworks.FRAMEWORKS[group], found)
+    return Framework(name, found)
+
+
+def _name(group: str) -> str:
+    if group not in frameworks.FRAMEWORKS:
+        raise unknown_name('framework', group, frameworks.FRAMEWORKS)
+    return frameworks.FRAMEWORKS[group]
 
 
 def framework_table(framework: Framework) -> str:
@@ -94,14 +99,13 @@ def read_own_seeds(runs: Path, group: str) -> OwnSeeds:
     Raises:
       UserError: it is none of them.
     """
-    if group not in frameworks.FRAMEWORKS:
-        raise unknown_name('framework', group, frameworks.FRAMEWORKS)
+    name = _name(group)
     rows = []
     for recipe in RECIPES:
         if kept := frameworks.read_own_seed(runs, group, recipe.name):
             epoch = frameworks.select(kept['epochs'], recipe.readings[0].epoch)
             rows.append((recipe, kept['seed'], epoch))
-    return OwnSeeds(frameworks.FRAMEWORKS[group], rows)
+    return OwnSeeds(name, rows)
 
 
 def own_seeds_table(found: OwnSeeds) -> str:
@@ -109,11 +113,11 @@ def own_seeds_table(found: OwnSeeds) -> str:
     lines = []
     for recipe, seed, values in found.rows:
         published = recipe.readings[0].published
-        cells = [published_cell(published, metric) for metric in _OF_OWN_SEEDS]
+        cells = [published_cell(published, metric) for metric in _OWN_SEED_METRICS]
         lines.append((recipe.title, 'published', *cells))
-        cells = [_cell(metric, values[metric]) for metric in _OF_OWN_SEEDS]
+        cells = [_cell(metric, values[metric]) for metric in _OWN_SEED_METRICS]
         lines.append(('', f'{found.name} here, seed {seed}', *cells))
-    header = ('run', '', *(METRICS[metric][0] for metric in _OF_OWN_SEEDS))
+    header = ('run', '', *(METRICS[metric][0] for metric in _OWN_SEED_METRICS))
     return markdown_table(header, lines)
 
 

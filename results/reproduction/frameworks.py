@@ -39,6 +39,7 @@ FRAMEWORKS: Mapping[str, str] = MappingProxyType(
 )
 # Of each row, at least, from 0.
 NUM_SEEDS = 5
+# The file of a run by the seed that the project set.
 _OWN_SEED = 'own_seed'
 
 
@@ -76,8 +77,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument('framework', metavar='FRAMEWORK', help=', '.join(FRAMEWORKS))
     parser.add_argument('rows', nargs='+', metavar='ROW', help='see its ROWS')
-    parser.add_argument('--seeds', type=int, default=NUM_SEEDS, help='how many')
-    parser.add_argument(
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument('--seeds', type=int, default=NUM_SEEDS, help='how many')
+    seeds.add_argument(
         '--own_seed', action='store_true', help="the project's own seed instead"
     )
     arguments = parser.parse_args()

@@ -106,7 +106,7 @@ class Recipe:
         return any(r.source.startswith('batch_statistics') for r in self.readings)
 
     def data_seed(self, seed: int) -> int:
-        """What the altered images of a run are drawn by; of all others, by 0."""
+        """The seed by which a run's images are altered: 0, or one of its own."""
         return seed + 1 if self.alters_anew else 0
 
 

@@ -49,9 +49,9 @@ RECIPES = (
         explanations=dict.fromkeys(
             ('train_loss', 'train_accuracy'),
             "Not known: S2's loop in PyTorch with torchvision's RandAugment, run here, "
-            'comes to what ours does, and this is beyond all those runs together; nor '
-            "is it S2's seed, by which that loop has 0.3844 and 85.84 %; see the "
-            'tables of PyTorch below.',
+            'comes to what ours does, and this is beyond all those runs together. By '
+            "S2's seed that loop has 0.3844 and 85.84 %, but draws other augmented "
+            "images than S2's did; see the tables of PyTorch below.",
         ),
     ),
     _row(

@@ -12,7 +12,8 @@ https://github.com/AkhilSinghRana/Fashion-MNIST-CNN. `arch1` (the default) is tr
       --copies=2 --order=ORDER --output=runs/keras_cnns-data/ORDER
 
 That is each image as it is and two copies of it, turned by up to 10 degrees and flipped
-or not, 180,000 in all, of which 80 % are trained on and 20 % are for validation.
+or not, 180,000 in all, of which 80 % are trained on and 20 % are for validation;
+`--config.seed=N` draws others.
 
 - `_leaking`, as published: in any order, so that most images to validate on have a
   copy among those trained on, and validation says more than is so;

@@ -92,7 +92,7 @@ ROWS = MappingProxyType(
 
 # What a row needs besides Keras.
 NEEDS = MappingProxyType({})
-# None of these recipes' projects set the seed of all that is drawn.
+# S1 seeds TensorFlow alone, and S3 only its split: not all that is drawn.
 OWN_SEEDS = MappingProxyType({})
 
 

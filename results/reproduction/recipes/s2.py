@@ -50,8 +50,8 @@ RECIPES = (
             ('train_loss', 'train_accuracy'),
             "Not known: S2's loop in PyTorch with torchvision's RandAugment, run here, "
             'comes to what ours does, and this is beyond all those runs together. By '
-            "S2's seed that loop has 0.3844 and 85.84 %; where images are augmented, it "
-            "does not come to what S2's did. See the tables of PyTorch below.",
+            "S2's seed that loop has 0.3844 and 85.84 %; where images are augmented, "
+            "it does not come to what S2's did. See the tables of PyTorch below.",
         ),
     ),
     _row(

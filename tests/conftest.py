@@ -32,9 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ['JAX_PLATFORMS'] = 'cpu'
     jax.config.update('jax_platforms', 'cpu')
     # Tests interrupt their processes, which must not ignore that because this one was
-    # started in the background.
+    # started in the background, or a closed terminal because nohup started it.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Before anything uses a device: eight of them, of which tests take what they need.
     parallel.configure_cpu_devices(8, batch_size=8)
 

@@ -27,12 +27,15 @@ def main(flags: list[str]) -> int:
             return 134
         time.sleep(60)
     folder = Path(workdir)
-    if WORKER == '0':
-        (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
-        (folder / 'config.json').write_text(json.dumps(flags))
+    if WORKER != '0':
+        # Only the first one writes, and a file half written must not be read.
+        print('finished', flush=True)
+        return 0
+    (folder / 'checkpoints').mkdir(parents=True, exist_ok=True)
+    (folder / 'config.json').write_text(json.dumps(flags))
     state = folder / 'checkpoints' / 'step'
     step = int(state.read_text()) if state.exists() else 0
-    while WORKER == '0' and step < 6:
+    while step < 6:
         step += 1
         print(f'step {step} é', flush=True)
         state.write_text(str(step))

@@ -65,10 +65,8 @@ def test_a_signal_in_a_long_epoch_leaves_a_checkpoint(
     assert_same_run(workdir, uninterrupted)
 
 
-# The tests may have been started by nohup, whose children ignore it.
 IN_A_TERMINAL = """
-import os, signal, sys
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+import os, sys
 os.login_tty(0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fmnist_jax import workdir as workdir_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.reporting.comparison.groups import differing_fields
 from fmnist_jax.reporting.runs import Run
@@ -11,12 +12,16 @@ from fmnist_jax.reporting.units import duration
 
 
 def read_group(runs: Path, group: str) -> list[Run]:
-    """The runs of a group, by name.
+    """The runs of a group that did not diverge, by name.
 
     Raises:
       UserError: there are none.
     """
-    folders = sorted(path.parent for path in (runs / group).glob('*/config.json'))
+    folders = sorted(
+        path.parent
+        for path in (runs / group).glob('*/config.json')
+        if not (path.parent / workdir_lib.DIVERGENCE).exists()
+    )
     if not folders:
         raise UserError(
             f'{runs / group} holds no runs; keep some there, or take its table away'

@@ -27,7 +27,7 @@ results/reproduction.md shows.
 
 Published, and here (keras_cnns in results/reproduction.md):
 - arch1, no augmentation: test accuracy 90.92 %, here 90.68 ± 0.31 % (n = 5).
-- arch1 + augmentation: test accuracy 91.82 %, here 91.96 ± 0.23 % (n = 4).
+- arch1 + augmentation: test accuracy 91.82 %, here 92.04 ± 0.27 % (n = 5).
 - arch2 + augmentation: test accuracy 91.78 %, here 92.12 ± 0.36 % (n = 3).
 - arch2 + augmentation, published as arch1: test accuracy 91.82 %, here 92.12 ± 0.36 %
   (n = 3).

@@ -8,7 +8,7 @@ from fmnist_jax.reporting.text import MISSING, config_value, markdown_table
 from fmnist_jax.reporting.units import duration
 from results.frontier.cells import missing, percents
 from results.frontier.rows import ROWS, Row
-from results.frontier.runs import Kept, mean_validation, read_row
+from results.frontier.runs import Kept, mean_validation, num_diverged, read_row
 
 
 def choices_table(runs: Path) -> str:
@@ -22,7 +22,7 @@ def choices_table(runs: Path) -> str:
         trials = [row for row in ROWS if row.trial_of == target.name]
         found = [(trial, read_row(runs, trial)) for trial in trials]
         found.sort(key=lambda one: -mean_validation(one[1]))
-        is_decided = all(kept for _, kept in found)
+        is_decided = all(kept or num_diverged(runs, trial) for trial, kept in found)
         lines += [_choice(runs, target, *one, is_decided) for one in found]
     return markdown_table(header, lines)
 

@@ -51,6 +51,11 @@ def measure(
         raise UserError(
             'init_from must be None: what went before would not be timed; leave it out'
         )
+    if config.distillation.teachers:
+        raise UserError(
+            'distillation.teachers must be empty: their training would not be timed; '
+            'leave them out'
+        )
     experiments = [build_experiment(config, log=log)]
     for number in range(1, num_runs):
         another = ConfigDict(config)

@@ -114,13 +114,14 @@ def _add_optimizer(config: ConfigDict) -> None:
     config.optimizer.warmup = '0 steps'
     # Of sgd, nesterov and muon.
     config.optimizer.momentum = 0.0
-    # Of adam and adamw, and of what muon leaves to adamw: biases and scales. eps is also
-    # what muon adds to the norm that it divides a matrix by.
+    # Of adam and adamw, and of what muon leaves to adamw: biases and scales. eps is
+    # also added to the norm that muon divides a matrix by.
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
     config.optimizer.eps = 1e-8
-    # Of kernels, not of biases and normalisation. adamw and muon take it off the weights,
-    # times the learning rate; the others add it, times the weights, to the gradient (L2).
+    # Of kernels, not of biases and normalisation. adamw and muon take it off the
+    # weights, times the learning rate; the others add it, times the weights, to the
+    # gradient (L2).
     config.optimizer.weight_decay = 0.0
     # kernels; or all, biases and normalisation too, for comparison with those who do.
     config.optimizer.weight_decay_on = 'kernels'

@@ -156,6 +156,7 @@ def test_a_config_trains_for_a_step_and_predicts(
     num_examples = config.batch_size // (1 + config.augmented_copies)
     config.data.train_split = f'train[:{num_examples}]'
     config.data.validation_split = 'train[-40:]'
+    config.distillation.teachers = ()
     config.num_epochs = 1
     # A run of a single step has none.
     config.optimizer.warmup = '0 steps'

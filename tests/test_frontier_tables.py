@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from scipy import special
 
+from benchmarks import timed_runs
 from fmnist_jax.reporting.units import duration
 from results import tables
 from results.frontier import ablations, choices, figures, runs
@@ -178,7 +179,11 @@ def test_nothing_is_chosen_before_all_trials_are_there(rows, monkeypatch, tmp_pa
     monkeypatch.setattr(choices, 'ROWS', (*fake.ROWS, other))
     fake.put(tmp_path, fake.TRIAL, 0)
     assert '**chosen**' not in choices.choices_table(tmp_path)
-    set_accuracy(fake.put(tmp_path, other, 0), 0.1)
+    folder = fake.put(tmp_path, other, 0)
+    set_accuracy(folder, 0.1)
+    assert '**chosen**' in line_of(choices.choices_table(tmp_path), 'a-trial').values()
+    # That it diverged is a result, too.
+    (folder / 'divergence.json').write_text('{"message": ""}')
     assert '**chosen**' in line_of(choices.choices_table(tmp_path), 'a-trial').values()
 
 
@@ -260,12 +265,13 @@ def test_robustness_has_a_column_for_each_corruption(rows, tmp_path):
 
 def timed(platform: str, split: str = 'test') -> dict:
     runs = [{'seconds': 2.0, 'accuracy': 0.939}, {'seconds': 3.0, 'accuracy': 0.943}]
+    runs *= 10
     return {
         'devices': {'number': 1, 'kind': 'a GPU', 'platform': platform},
         'split': split,
         'target': 0.94,
         'runs': runs,
-        'summary': {'share_at_target': 0.5},
+        'summary': timed_runs.summarize(runs, 0.94),
     }
 
 
@@ -274,11 +280,21 @@ def test_time_to_accuracy_is_a_gpus(rows, monkeypatch, tmp_path):
     path = tmp_path / frontier_tables.TIME_TO_ACCURACY
     path.write_text(json.dumps(timed('gpu')))
     gpu, cpu = lines_of(frontier_tables.time_table(tmp_path))
-    assert (gpu['on'], gpu['training']) == ('1 x a GPU', '2.50 ± 0.71 s')
-    assert gpu['test'] == percents([0.939, 0.943])
-    assert gpu['runs'] == '2, 50% of them at least 94.0%'
+    assert (gpu['on'], gpu['training']) == ('1 x a GPU', '2.50 ± 0.51 s')
+    assert gpu['test'] == percents([0.939, 0.943] * 10)
+    assert gpu['runs'] == '20, 50% of them at least 94.0%'
     assert cpu['training'] == 'not measured'
-    for other in (timed('cpu'), timed('gpu', 'validation')):
+    several = {'devices': {**timed('gpu')['devices'], 'number': 2}}
+    few = timed('gpu')['runs'][:19]
+    below = timed_runs.summarize([{'seconds': 2.0, 'accuracy': 0.939}], 0.94)
+    for other in (
+        timed('cpu'),
+        timed('gpu', 'validation'),
+        timed('gpu') | several,
+        timed('gpu') | {'runs': few},
+        timed('gpu') | {'summary': below},
+        timed('gpu') | {'target': 0.93},
+    ):
         path.write_text(json.dumps(other))
         gpu, _ = lines_of(frontier_tables.time_table(tmp_path))
         assert gpu['training'] == 'not measured: needs an accelerator'

@@ -353,6 +353,11 @@ def test_dirac_kernels_pass_channels_on(shape):
         ('compact', {'squeeze_excite': -1}, 'squeeze_excite .* at least 0, not -1'),
         ('compact', {'expansion': 0}, 'expansion .* at least 1, not 0'),
         ('compact', {'stochastic_depth': 0.1}, "'conv' has no residual branch"),
+        (
+            'compact',
+            {'block': 'bottleneck', 'stochastic_depth': 0.1},
+            "'bottleneck' has no residual branch",
+        ),
     ],
 )
 def test_fields_that_make_no_model_are_user_errors(name, fields, message):

@@ -96,6 +96,14 @@ def test_another_figure_makes_another_table(tmp_path):
     assert '| 50.00 % |' in changed
 
 
+def test_a_run_that_diverged_is_not_in_the_mean(tmp_path):
+    shutil.copytree(RUNS / 'tinyvgg', tmp_path / 'tinyvgg')
+    (tmp_path / 'tinyvgg' / 'seed1' / 'divergence.json').write_text('{"message": ""}')
+    shutil.rmtree(tmp_path / 'tinyvgg' / 'seed1' / 'eval')
+    text = run_tables.claim(run_tables.read_group(tmp_path, 'tinyvgg'))
+    assert 'seeds 0, 2, 3, 4.' in text
+
+
 @pytest.mark.parametrize(
     ('table', 'part'),
     [

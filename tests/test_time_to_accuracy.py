@@ -90,12 +90,19 @@ def test_a_run_that_diverges_is_told(quick_config):
         timed_runs.measure(quick_config, 1, 0.5)
 
 
-def test_weights_that_were_trained_before_are_refused():
+@pytest.mark.parametrize(
+    ('field', 'value', 'message'),
+    [
+        ('init_from', 'runs/other', 'init_from must be None'),
+        ('distillation.teachers', ('runs/other',), 'teachers must be empty'),
+    ],
+)
+def test_what_was_trained_before_is_refused(field, value, message):
     config = default.get_config()
     config.num_cpu_devices = 8
-    config.init_from = 'runs/other'
+    config.update_from_flattened_dict({field: value})
     config_lib.validate(config)
-    with pytest.raises(UserError, match='init_from must be None'):
+    with pytest.raises(UserError, match=message):
         timed_runs.measure(config, 1, 0.5)
 
 

@@ -1,5 +1,6 @@
 """A flexible family for small numbers of parameters, to search in."""
 
+import itertools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -102,6 +103,14 @@ class Compact(nn.Module):
             return global_average_pool(x)
         return jnp.concatenate([global_average_pool(x), global_max_pool(x)], axis=-1)
 
+    def _has_residual_branch(self) -> bool:
+        if self.block != 'bottleneck':
+            return self.block != 'conv'
+        # It has one where neither resolution nor width changes.
+        between = () if self.pool == 'stride' else itertools.pairwise(self.widths)
+        pairs = [(self.stem, self.widths[0]), *between]
+        return max(self.depths) > 1 or any(before == after for before, after in pairs)
+
     def _check(self) -> None:
         for field, known in (('head', _HEADS), ('pool', _POOLS)):
             if getattr(self, field) not in known:
@@ -111,9 +120,9 @@ class Compact(nn.Module):
                 'model.widths and model.depths must have a number for each stage, not '
                 f'{len(self.widths)} and {len(self.depths)}'
             )
-        if self.block == 'conv' and self.stochastic_depth:
+        if self.stochastic_depth and not self._has_residual_branch():
             raise UserError(
-                "model.block 'conv' has no residual branch to drop: set "
+                f'model.block {self.block!r} has no residual branch to drop here: set '
                 'model.stochastic_depth to 0, or another block'
             )
         for field, values, least in (

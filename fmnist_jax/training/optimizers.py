@@ -56,12 +56,13 @@ def _muon(
     rate: Number, h: Hyperparameters, mask: _Mask
 ) -> optax.GradientTransformation:
     # Jordan et al. (2024), https://kellerjordan.github.io/posts/muon/: kernels, as
-    # matrices of all their inputs by their outputs; adamw for the rest, whose decay has
-    # no mask of its own.
+    # matrices of all their inputs by their outputs; adamw for the rest, as optax has it
+    # with Nesterov's momentum (Dozat, 2016), whose decay has no mask of its own.
     adam_decay = h.weight_decay if mask is _all else 0.0
     return muon(
         rate,
         beta=h.momentum,
+        eps=h.eps,
         weight_decay=h.weight_decay,
         adam_b1=h.b1,
         adam_b2=h.b2,

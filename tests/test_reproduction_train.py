@@ -206,9 +206,6 @@ def test_commands_are_those_of_the_row():
     # What is kept of a run is of use elsewhere.
     first = next(train.commands(recipe, 0, Path('/work'), ROOT / 'runs' / 'data'))
     assert '--config.data.idx_dir=runs/data/grouped' in first
-    recipe = BY_NAME['keras_cnns-vgg_like_leaking-altered_anew']
-    first = next(train.commands(recipe, 2, Path('/work'), Path('/data')))
-    assert '--config.data.idx_dir=/data/shuffled-3' in first
     recipe = BY_NAME['keras_tinyvgg-lr_range_test']
     (only,) = train.commands(recipe, 0, Path('/work'), Path('/data'))
     assert only[0] == 'fmnist_jax.lr_range_test'

@@ -108,39 +108,31 @@ def _work(
     call: Callable[..., None],
 ) -> None:
     """Runs all that a row needs of a seed; what is done already takes seconds."""
-    _prepare(recipe, seed, data, call)
+    _prepare(recipe.order, data, call)
     for command in commands(recipe, seed, folder, data):
         call(command)
     if recipe.order:
-        content = (_altered(recipe, seed, data) / keep.AUGMENTATION).read_bytes()
+        content = (data / recipe.order / keep.AUGMENTATION).read_bytes()
         (folder / keep.AUGMENTATION).write_bytes(content)
 
 
-def _prepare(recipe: Recipe, seed: int, data: Path, call: Callable[..., None]) -> None:
+def _prepare(order: str | None, data: Path, call: Callable[..., None]) -> None:
     """Alters images, if a recipe needs them and they are not there."""
-    if recipe.order is None:
+    if order is None:
         return
-    folder = _altered(recipe, seed, data)
     # Others that train in the same folder need them, too.
     with runner.locked(data, waits=True) as lock:
-        if _is_whole(folder):
+        if _is_whole(data / order):
             return
         call(
             (
                 'fmnist_jax.augment_data',
                 '--config=configs/seeds/keras_cnns.py:data',
-                f'--config.seed={recipe.data_seed(seed)}',
-                f'--order={recipe.order}',
-                f'--output={folder}',
+                f'--order={order}',
+                f'--output={data / order}',
             ),
             lock,
         )
-
-
-def _altered(recipe: Recipe, seed: int, data: Path) -> Path:
-    """Where the altered images of a run are."""
-    number = recipe.data_seed(seed)
-    return data / (f'{recipe.order}-{number}' if number else recipe.order)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -162,7 +154,7 @@ def commands(recipe: Recipe, seed: int, folder: Path, data: Path) -> Iterator[Co
     """
     overrides = {**recipe.overrides, 'seed': seed}
     if recipe.order:
-        overrides['data.idx_dir'] = runner.shown(_altered(recipe, seed, data))
+        overrides['data.idx_dir'] = runner.shown(data / recipe.order)
     path, colon, variant = recipe.config.partition(':')
     arguments = (
         f'--config=configs/seeds/{path}.py{colon}{variant}',

@@ -76,8 +76,6 @@ class Recipe:
         where the test set is the validation set, so that every epoch is.
       order: of the altered images that it is trained on, `shuffled` or `grouped`; None
         for the images as they are.
-      alters_anew: whether each run has images altered, and divided, by a seed of its
-        own; else all runs of an order have the same.
       script: `main`; or `lr_range_test`, for a run over learning rates.
       not_run: why it is not run; '' if it is.
     """
@@ -91,7 +89,6 @@ class Recipe:
     num_seeds: int = 5
     evaluated_at: str | None = None
     order: str | None = None
-    alters_anew: bool = False
     script: str = 'main'
     not_run: str = ''
 
@@ -104,10 +101,6 @@ class Recipe:
     def has_batch_statistics(self) -> bool:
         """Whether its test figures are computed as S4 did, too."""
         return any(r.source.startswith('batch_statistics') for r in self.readings)
-
-    def data_seed(self, seed: int) -> int:
-        """The seed by which a run's images are altered: 0, or one of its own."""
-        return seed + 1 if self.alters_anew else 0
 
 
 def figures(

@@ -81,17 +81,6 @@ _VGG_LIKE_80 = dataclasses.replace(
     not_run='needs an accelerator',
 )
 
-_ALTERED_ANEW = dataclasses.replace(
-    _row(
-        'vgg_like_leaking',
-        'vgg_like + augmentation, altered anew for each run',
-        (_reading(),),
-        'shuffled',
-    ),
-    name='keras_cnns-vgg_like_leaking-altered_anew',
-    alters_anew=True,
-)
-
 RECIPES = (
     _row(
         'arch1',
@@ -171,6 +160,5 @@ RECIPES = (
             ),
         ),
     ),
-    _ALTERED_ANEW,
     _VGG_LIKE_80,
 )

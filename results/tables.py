@@ -9,8 +9,9 @@ small files of `results/runs`; see `results/keep.py`. `TABLES` has the kinds. GR
 - a project of `results/reproduction/recipes/` or a framework that its recipes were run
   in, as NAME is a config of its recipes in `Published, and here (NAME in
   results/reproduction.md):`;
-- `all`, for those of the rows of `results/frontier/rows.py`, whose figures in
-  results/frontier/ are made, too.
+- `all`, for those of the rows of `results/frontier/rows.py`.
+
+The figures in results/frontier/ and results/reproduction/ are made, too.
 
 `--check` writes nothing and fails if a file is not what it would be.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from fmnist_jax.errors import UserError, unknown_name
-from results import range_tests, report_tables, run_tables, tpu
+from results import figure_files, range_tests, report_tables, run_tables, tpu
 from results.frontier import ablations, cells, choices
 from results.frontier import runs as frontier_runs
 from results.frontier import tables as frontier_tables
@@ -140,16 +141,17 @@ def files(root: Path) -> list[Path]:
 def _update_figures(*, write: bool) -> list[str]:
     """The figures that show other data than the runs make; written, if so asked."""
     # Matplotlib takes half a second to import; who makes tables alone need not wait.
-    from results.frontier import figures  # noqa: PLC0415
+    from results.frontier import figures as frontier  # noqa: PLC0415
+    from results.reproduction import figures as reproduction  # noqa: PLC0415
 
-    folder, stale = ROOT / 'results' / 'frontier', []
-    for name, data in figures.read(ROOT / 'results' / 'runs').items():
-        path = folder / name
-        if figures.data_of(path) != data:
-            stale.append(str(path.relative_to(ROOT)))
-            if write:
-                folder.mkdir(exist_ok=True)
-                path.write_bytes(figures.draw(name, data))
+    stale = []
+    for figures, folder in ((frontier, 'frontier'), (reproduction, 'reproduction')):
+        for name, data in figures.read(ROOT / 'results' / 'runs').items():
+            path = ROOT / 'results' / folder / name
+            if figure_files.data_of(path) != data:
+                stale.append(str(path.relative_to(ROOT)))
+                if write:
+                    path.write_bytes(figures.draw(name, data))
     return stale
 
 

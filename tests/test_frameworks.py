@@ -25,9 +25,7 @@ from tests.reproducing import BY_NAME, RUNS
 
 COMMIT = 40 * 'a'
 KEPT = sorted(
-    path
-    for group in frameworks.FRAMEWORKS
-    for path in (RUNS / group).rglob('*seed*.json')
+    path for group in frameworks.GROUPS for path in (RUNS / group).rglob('*seed*.json')
 )
 FIGURES = ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy')
 WITH_VALIDATION = (*FIGURES, 'validation_loss', 'validation_accuracy')

@@ -14,6 +14,7 @@ from scipy import special
 from benchmarks import timed_runs
 from fmnist_jax.reporting.units import duration
 from results import tables
+from results.figure_files import data_of
 from results.frontier import ablations, choices, figures, runs
 from results.frontier import tables as frontier_tables
 from results.frontier.rows import ROWS
@@ -325,7 +326,7 @@ def test_what_was_found_elsewhere_has_its_source():
 def test_a_figure_shows_what_the_runs_are(name):
     """Made anew, from the kept runs; what a file shows is in it."""
     points = figures.read(RUNS)[name]
-    assert figures.data_of(FOLDER / name) == points
+    assert data_of(FOLDER / name) == points
     made = figures.draw(name, points)
     with Image.open(io.BytesIO(made)) as image, Image.open(FOLDER / name) as kept:
         assert image.size == kept.size
@@ -388,4 +389,4 @@ def test_another_run_makes_figures_and_pages_stale(tmp_path):
     edit(path, accuracy=0.5)
     after = figures.read(runs)
     assert all(after[name] != before[name] for name in before)
-    assert figures.data_of(tmp_path / 'absent.png') is None
+    assert data_of(tmp_path / 'absent.png') is None

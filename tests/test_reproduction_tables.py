@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from fmnist_jax import workdir as workdir_lib
 from results import tables
+from results.figure_files import data_of
+from results.reproduction import figures
 from results.reproduction import runs as runs_lib
 from results.reproduction.comparison import compare, read_project
 from results.reproduction.recipes import PROJECTS, RECIPES
@@ -309,3 +312,34 @@ def test_tables_fail_where_a_difference_is_not_explained(tmp_path):
     (line,) = done.stderr.splitlines()
     assert line.startswith('error: linear (linear): train loss was published as 0.4629')
     assert 'results/reproduction/recipes/' in line
+
+
+def test_the_figure_of_s4s_grid_shows_its_runs(tmp_path):
+    (name,) = found = figures.read(RUNS)
+    assert data_of(ROOT / 'results' / 'reproduction' / name) == found[name]
+    assert len(found[name]) == 6 * 5
+    one = found[name][7]
+    batch_size, rate = one['overrides'].values()
+    folder = (
+        RUNS / 'reproduction' / f'bn_cnn-{batch_size}-{rate}' / f'seed{one["seed"]}'
+    )
+    lines = map(json.loads, (folder / 'metrics.jsonl').read_text().splitlines())
+    best = max(line['accuracy'] for line in lines if line['split'] == 'validation')
+    assert one['accuracy'] == best
+    corners = [
+        [
+            100 * run['accuracy']
+            for run in found[name]
+            if tuple(run['overrides'].values()) == corner
+        ]
+        for corner in ((100, 0.001), (1000, 0.01))
+    ]
+    error = np.sqrt(sum(np.var(x, ddof=1) / 5 for x in corners))
+    p = stats.ttest_ind(*corners, equal_var=False).pvalue
+    difference = np.subtract(*map(np.mean, corners))
+    text = f'(+{difference:.2f} ± {error:.2f} points, p = {p:.3f})'
+    assert text in ' '.join((ROOT / 'results' / 'reproduction.md').read_text().split())
+    path = tmp_path / name
+    path.write_bytes(figures.draw(name, found[name]))
+    assert data_of(path) == found[name]
+    assert figures.read(tmp_path) == {}

@@ -1,11 +1,8 @@
 """Figures of results/frontier.md: test accuracy against parameters, and against time.
 
-`python -m results.tables` writes them. A figure's file holds the data that it shows, so
-that whether it is out of date does not depend on the version of Matplotlib.
+`python -m results.tables` writes them.
 """
 
-import io
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +11,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from fmnist_jax.reporting.figures import style
 from fmnist_jax.reporting.runs import Run
+from results.figure_files import with_data
 from results.frontier.labels import name_points
 from results.frontier.rows import ROWS
 from results.frontier.runs import read_row, shortest_seconds
@@ -54,7 +50,6 @@ _DURATIONS: Mapping[int, str] = MappingProxyType(
 )
 # Where the axis of accuracy has ticks, as errors.
 _ERRORS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.15, 0.2, 0.3)
-_KEY = 'Data'
 
 
 def read(runs: Path) -> dict[str, list[dict[str, Any]]]:
@@ -189,7 +184,7 @@ def draw(name: str, points: Sequence[Mapping[str, Any]]) -> bytes:
             axes.xaxis.set_major_formatter('{x:,.0f}')
         figure.legend(loc='outside upper center', ncols=2, fontsize=8)
         name_points(axes, points)
-        return _with_data(style.to_png(figure), points)
+        return with_data(style.to_png(figure), points)
 
 
 def _show_durations(axes: Axes) -> None:
@@ -221,20 +216,3 @@ def _draw_kind(axes: Axes, points: Sequence[Mapping[str, Any]], kind: str) -> No
         linewidth=1,
         label=kind,
     )
-
-
-def _with_data(png: bytes, points: Sequence[Mapping[str, Any]]) -> bytes:
-    info = PngInfo()
-    info.add_text(_KEY, json.dumps(points))
-    buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
-        image.save(buffer, 'png', pnginfo=info, optimize=True)
-    return buffer.getvalue()
-
-
-def data_of(path: Path) -> list[dict[str, Any]] | None:
-    """What a figure's file shows; None if there is no such file."""
-    if not path.exists():
-        return None
-    with Image.open(path) as image:
-        return json.loads(image.text[_KEY])

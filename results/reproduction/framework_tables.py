@@ -35,7 +35,7 @@ def read_framework(runs: Path, group: str) -> Framework:
 
     Args:
       runs: `results/runs`.
-      group: one of `frameworks.FRAMEWORKS`.
+      group: one of `frameworks.GROUPS`.
 
     Raises:
       UserError: it is none of them.
@@ -52,9 +52,9 @@ def read_framework(runs: Path, group: str) -> Framework:
 
 
 def _name(group: str) -> str:
-    if group not in frameworks.FRAMEWORKS:
-        raise unknown_name('framework', group, frameworks.FRAMEWORKS)
-    return frameworks.FRAMEWORKS[group]
+    if group not in frameworks.GROUPS:
+        raise unknown_name('framework', group, frameworks.GROUPS)
+    return frameworks.GROUPS[group]
 
 
 def framework_table(framework: Framework) -> str:
@@ -94,7 +94,7 @@ def read_own_seeds(runs: Path, group: str) -> OwnSeeds:
 
     Args:
       runs: `results/runs`.
-      group: one of `frameworks.FRAMEWORKS`.
+      group: one of `frameworks.GROUPS`.
 
     Raises:
       UserError: it is none of them.
@@ -136,14 +136,15 @@ def _line(
     limit = significance.limit(together)
     difference = float(published[metric]) - statistics.mean(together)
     distance = f'{difference:+.{digits}f}'
-    is_complete = len(values) >= frameworks.NUM_SEEDS
+    num_planned = min(frameworks.NUM_SEEDS, comparison.recipe.num_seeds)
+    is_complete = len(values) >= num_planned
     # As our own rows, not before all its runs are there.
     is_judged = is_complete and comparison.is_complete
     if is_judged and significance.is_beyond(float(published[metric]), together):
         distance = f'**{distance}**'
     number = f'{len(values)}'
     if not is_complete:
-        number += f' of {frameworks.NUM_SEEDS} so far'
+        number += f' of {num_planned} so far'
     return (
         name,
         published_cell(published, metric),

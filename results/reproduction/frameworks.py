@@ -37,7 +37,11 @@ Epochs = Sequence[Mapping[str, float]]
 FRAMEWORKS: Mapping[str, str] = MappingProxyType(
     {'in_pytorch': 'PyTorch', 'in_keras': 'Keras'}
 )
-# Of each row, at least, from 0.
+# Likewise, with those that a script which runs by itself keeps in the same way.
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {**FRAMEWORKS, 'in_tensorflow_2_1': 'TensorFlow 2.1'}
+)
+# Of each row, at least, from 0; fewer where ours are.
 NUM_SEEDS = 5
 # The file of a run by the seed that the project set.
 _OWN_SEED = 'own_seed'

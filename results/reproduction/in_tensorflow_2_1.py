@@ -7,8 +7,8 @@ TensorFlow needs Python 3.7; Intel's build is 2.6 times as fast on a CPU as Goog
     pip install intel-tensorflow==2.1.0 protobuf==3.20.3 scikit-learn==0.22.2
     python results/reproduction/in_tensorflow_2_1.py IDX_FOLDER SEED
 
-where IDX_FOLDER holds the data set's four files as they are downloaded. After each
-epoch, what frameworks.py describes is written to
+where IDX_FOLDER holds the data set's four files as they are downloaded. What
+frameworks.py describes is kept in
 `results/runs/in_tensorflow_2_1/keras_cnns-vgg_like_leaking/seedSEED.json`.
 """
 
@@ -32,7 +32,7 @@ _layers = tf.keras.layers
 
 
 def main(folder, seed):
-    """Trains, and writes what came out after each epoch.
+    """Trains, and keeps what came out.
 
     Args:
       folder: of the IDX files.
@@ -53,8 +53,6 @@ def main(folder, seed):
         'numpy': np.__version__,
         'epochs': [],
     }
-    path = _RESULTS / 'runs' / _ROW / f'seed{seed}.json'
-    path.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(_EPOCHS):
         history = model.fit(*training, batch_size=250, epochs=1, verbose=0).history
         figures = _named('train', history['loss'][0], history['accuracy'][0])
@@ -63,9 +61,12 @@ def main(folder, seed):
                 _named(split, *model.evaluate(*arrays, batch_size=250, verbose=0))
             )
         values['epochs'].append(figures)
-        values['finished'] = time.strftime('%Y-%m-%d')
-        path.write_text(json.dumps(values, indent=2) + '\n')
-        print(path, figures, flush=True)
+        print(figures, flush=True)
+    values['finished'] = time.strftime('%Y-%m-%d')
+    path = _RESULTS / 'runs' / _ROW / f'seed{seed}.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + '\n')
+    print('kept:', path)
 
 
 def _vgg_like():

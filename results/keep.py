@@ -4,7 +4,8 @@ Copies `config.json`, `provenance.json`, `metrics.jsonl`, `startup.json` and
 `eval/SPLIT/metrics.json` of each work folder to `results/runs/GROUP/NAME`, and what
 else some runs have, or an ensemble, where the tables are made from them
 (`python -m results.tables`).
-`--figures` copies the figures of `eval/SPLIT/` as well, for pages that show them.
+`--figures` copies the figures of `eval/SPLIT/`, or of a learning-rate range test, as
+well, for pages that show them.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def keep(workdir: Path, folder: Path, *, figures: bool = False) -> None:
       FileNotFoundError: `workdir` holds no run that is done.
     """
     patterns = [f'eval/*/{name}.json' for name in ('metrics', 'robustness')]
-    patterns += ['eval/*/*.png'] if figures else []
+    patterns += ['eval/*/*.png', 'lr_range_test.png'] if figures else []
     found = [path for pattern in patterns for path in workdir.glob(pattern)]
     names = [*_required(workdir), *(path.relative_to(workdir) for path in found)]
     names += [name for name in OTHERS if (workdir / name).exists()]
@@ -81,7 +82,8 @@ def main() -> None:
     except UserError as error:
         sys.exit(f'error: {error}')
     for workdir in arguments.workdirs:
-        if not (workdir / 'metrics.jsonl').exists():
+        kinds = (workdir_lib.METRICS, LR_RANGE_TEST, ENSEMBLE)
+        if not any((workdir / name).exists() for name in kinds):
             sys.exit(f'error: {workdir} is not the work folder of a run')
         folder = group / workdir.resolve().name
         try:

@@ -241,6 +241,7 @@ RATES = np.geomspace(1e-4, 1, 41).tolist()
         # A third of the rate where it is lowest is less than that.
         ([2.0] * 20 + [1.25, 1.0] + [3.0] * 19, 0.0042, None),
         ([2.0] * 10 + [1.0] * 10 + [1.5] * 21, 0.00033, None),
+        ([2.0] * 3 + [1.0] * 10 + [1.5] * 28, 6.7e-05, 'below --min'),
         ([*np.linspace(3, 1, 41)], 0.32, 'a higher --max'),
         ([2.0] * 41, None, 'end higher'),
         ([2.0, 5.0], None, 'start lower with --min'),

@@ -82,8 +82,8 @@ def test_figures_of_batch_statistics_and_of_a_range_test(tmp_path):
     assert runs_lib.figures(kept, scaled)['test_loss'] == 9.0
     kept = runs_lib.Kept.read(write_sweep(tmp_path / 'test', 1e-3))
     assert runs_lib.figures(kept, Reading(source='lr_range_test')) == {
-        'train_loss': 0.5,
-        'test_loss': 0.6,
+        'train_loss': 0.5361,
+        'test_loss': 0.5518,
         'test_accuracy': 80.0,
         'learning_rate': 1e-3,
     }

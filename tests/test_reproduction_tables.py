@@ -50,9 +50,9 @@ def test_sweeps_without_a_suggestion_are_counted(tmp_path):
     assert ours[column] == '0.00150 ± 0.00050 (2 without)'
     assert ours[header.index('test accuracy')] == '79.50 ± 1.12 %'
     assert '- learning-rate sweep over 50 epochs: learning rate. It was read' in made
-    # Only the accuracy is judged.
+    # All but the learning rate are judged.
     _, row, _ = read_markdown(agreement_table([comparisons]))
-    assert row[3:5] == ['1', '0']
+    assert row[3:5] == ['3', '0']
     for seed in range(5):
         folder = tmp_path / runs_lib.GROUP / recipe.name / f'seed{seed}'
         shutil.rmtree(folder)
@@ -227,12 +227,19 @@ def test_runs_that_learned_nothing_are_counted(runs):
     made = project_table(comparisons)
     *_, published, ours = read_markdown(made)
     assert published[-2] == '1, 1 at chance'
-    assert ours[-2] == '5, 2 at chance'
+    assert ours[-2] == '5, 2 at chance, left out'
+    files = [
+        runs / runs_lib.GROUP / 'real' / f'seed{seed}' / 'metrics.jsonl'
+        for seed in (1, 2, 4)
+    ]
+    last = [json.loads(path.read_text().splitlines()[-1]) for path in files]
+    test = [100 * line['accuracy'] for line in last]
+    assert ours[5] == f'{np.mean(test):.2f} ± {np.std(test, ddof=1):.2f} %'
     assert (
         '- a row: train accuracy, test accuracy. One or the other. At chance: 1 of 1 '
         'published, 2 of 5 here.\n'
     ) in made
-    # Means of both kinds are neither judged nor marked, however far.
+    # Means of some are neither judged nor marked, however far.
     assert '**' not in made
     _, row, _ = read_markdown(agreement_table([comparisons]))
     assert row[3:] == ['0', '0', '0.0']

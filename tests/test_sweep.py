@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from fmnist_jax import config as config_lib
 from fmnist_jax.errors import DivergenceError, UserError
 from fmnist_jax.reporting.runs import Run
+from fmnist_jax.stopping import Stopped, StopSignals
 from fmnist_jax.training import hyperparameters
 from fmnist_jax.training.build import build_experiment
 from fmnist_jax.training.configure import configure_jax
@@ -160,6 +161,23 @@ def test_a_member_that_diverges_disturbs_nobody(config, tmp_path, capsys, monkey
     shutil.rmtree(outcomes[1].workdir)
     sweep(config, grid, 1, tmp_path / 'sweep', 'sequence')
     assert '1 of them to train' in capsys.readouterr().out
+
+
+def test_what_diverged_is_known_when_the_others_are_stopped(config, tmp_path):
+    config.optimizer.name = 'sgd'
+    config.num_epochs = 6
+
+    class StopsOnceItIsKnown(StopSignals):
+        def is_set(self) -> bool:
+            written = json.loads((tmp_path / 'sweep.json').read_text())
+            return 'diverged' in [entry['status'] for entry in written]
+
+    grid = ['optimizer.learning_rate=0.01,1e38']
+    with StopsOnceItIsKnown() as stop, pytest.raises(Stopped):
+        sweep(config, grid, 1, tmp_path, 'vmap', stop=stop)
+    assert len(list(tmp_path.glob('*/divergence.json'))) == 1
+    again = sweep(config, grid, 1, tmp_path, 'sequence')
+    assert [outcome.status for outcome in again] == ['finished', 'diverged']
 
 
 def test_where_all_diverge_there_is_no_winner(config, tmp_path, capsys):

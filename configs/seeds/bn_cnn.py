@@ -52,8 +52,8 @@ def get_config() -> ConfigDict:
     config.num_epochs = 25
     config.optimizer.name = 'adam'
     config.optimizer.learning_rate = 0.01
-    # All epochs, and nothing that would take the place of one: what S4's evaluation
-    # says of an epoch can only be found with its weights.
-    config.checkpoint.keep_last = 25
+    # All epochs, and those of as many stops besides: what S4's evaluation says of an
+    # epoch can only be found with its weights.
+    config.checkpoint.keep_last = 1000
     config.checkpoint.every_minutes = None
     return config

@@ -70,9 +70,10 @@ def get_config(variant: str = 'arch1') -> ConfigDict:
         _train_on_altered(config, order)
     config.batch_size = 250
     default.use_keras_adam(config)
-    # All of 80 epochs: that of the lowest loss is scored, where accuracy is what makes
-    # a checkpoint the best.
-    config.checkpoint.keep_last = 80
+    # All epochs, of 80 and as many stops, too: that of the lowest loss is scored, where
+    # accuracy is what makes a checkpoint the best.
+    config.checkpoint.keep_last = 1000
+    config.checkpoint.every_minutes = None
     return config
 
 

@@ -12,6 +12,7 @@ again.
 import hashlib
 import io
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -31,6 +32,8 @@ from fmnist_jax import workdir as workdir_lib
 
 # TensorBoard reads whatever has `tfevents` in its name.
 _NAME = 'events.out.tfevents'
+# Matplotlib's settings are the process's; runs of a sweep may end in several threads.
+_DRAWING = threading.Lock()
 # What both splits have, with a tag for each, and what is of training alone.
 _OF_BOTH_SPLITS = ('loss', 'accuracy')
 _OF_TRAINING = ('learning_rate', 'gradient_norm', 'images_per_second')
@@ -129,8 +132,9 @@ def _picture(
     # Half a second with the drawing, so at the end of a run only.
     from fmnist_jax.reporting.figures import confusion, style  # noqa: PLC0415
 
-    figure = confusion.confusion_matrix_figure(matrix, class_names)
-    png = style.to_png(figure, dpi=100)
+    with _DRAWING:
+        figure = confusion.confusion_matrix_figure(matrix, class_names)
+        png = style.to_png(figure, dpi=100)
     width, height = Image.open(io.BytesIO(png)).size
     image = Summary.Image(width=width, height=height, encoded_image_string=png)
     return Summary(

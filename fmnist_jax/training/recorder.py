@@ -34,13 +34,25 @@ class Recorder:
         record: Record,
         *,
         log: Callable[[str], None],
+        on_divergence: Callable[[DivergenceError], None] = lambda error: None,
     ):
+        """Prepares.
+
+        Args:
+          experiment: the run's.
+          program: that trains it.
+          files: of its work folder.
+          record: of the run so far.
+          log: told a line an epoch.
+          on_divergence: told at once, where other runs go on.
+        """
         self.experiment = experiment
         self.record = record
         self.divergence: DivergenceError | None = None
         self._program = program
         self._files = files
         self._log = log
+        self._on_divergence = on_divergence
 
     def begin(self) -> None:
         """Makes what is there agree with the record, before training goes on."""
@@ -67,6 +79,7 @@ class Recorder:
             f'step {bad_step} (epoch {epoch}); {kept}. Try a lower '
             '--config.optimizer.learning_rate'
         )
+        self._on_divergence(self.divergence)
 
     def finish_epoch(self, epoch: int, state: TrainState) -> None:
         """Measures, writes and tells what an epoch (from 0) came to."""

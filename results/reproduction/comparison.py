@@ -55,6 +55,19 @@ class Comparison:
         published = self.reading.published
         return float(published.get('train_accuracy', 'inf')) < _CHANCE
 
+    def shown(self, metric: str) -> Sequence[float]:
+        """The values of which a mean is told; none where there is none to tell.
+
+        Where a run was published at chance, those of ours that are leave no mean that
+        tells of both, so it is of the others.
+        """
+        values = self.values.get(metric, ())
+        if not self.was_published_at_chance:
+            return values
+        accuracies = self.values['train_accuracy'] if values else ()
+        pairs = zip(values, accuracies, strict=True)
+        return [value for value, accuracy in pairs if accuracy >= _CHANCE]
+
     def num_without(self, metric: str) -> int:
         """How many runs did not diverge, and have no value of a metric."""
         return self.num_kept - self.num_diverged - len(self.values[metric])

@@ -74,10 +74,11 @@ def published_cell(published: Mapping[str, str], metric: str) -> str:
 
 def our_cell(comparison: Comparison, metric: str) -> str:
     """Our mean ± standard deviation of a metric; bold where it is beyond the limit."""
-    if metric not in comparison.values:
+    shown = comparison.shown(metric)
+    if not shown:
         return MISSING if metric in comparison.reading.published else ''
     _, digits, unit = METRICS[metric]
-    text = f'{spread(comparison.values[metric], digits)}{unit}'
+    text = f'{spread(shown, digits)}{unit}'
     if num_without := comparison.num_without(metric):
         text += f' ({num_without} without)'
     return f'**{text}**' if metric in comparison.beyond else text
@@ -95,7 +96,8 @@ def _runs_and_time(comparison: Comparison) -> tuple[str, str]:
     if comparison.num_diverged:
         number += f', {comparison.num_diverged} diverged'
     if comparison.num_at_chance:
-        number += f', {comparison.num_at_chance} at chance'
+        left_out = ', left out' if comparison.was_published_at_chance else ''
+        number += f', {comparison.num_at_chance} at chance{left_out}'
     if comparison.is_complete and num_kept == 1:
         number += ': no spread to judge by'
     return number, _time(comparison.fastest)
@@ -178,8 +180,10 @@ def claims(runs: Path, config_name: str) -> list[str]:
         if comparison.recipe.not_run:
             ours = f'not measured: {comparison.recipe.not_run}'
         if comparison.num_kept:
-            ours = f'all {comparison.num_kept} runs diverged'
-        if values := comparison.values.get('test_accuracy'):
+            ours = f'all {comparison.num_kept} runs diverged or at chance'
+        if values := comparison.shown('test_accuracy'):
             ours = f'here {spread(values, 2)} % (n = {len(values)})'
+            if num_left_out := len(comparison.values['test_accuracy']) - len(values):
+                ours += f', {num_left_out} others at chance'
         sentences.append(f'{comparison.title}: test accuracy {published}, {ours}.')
     return sentences

@@ -107,6 +107,8 @@ def suggest(
     if lowest_index >= len(rates) - start:
         note = 'the loss was still falling at --max: a higher --max may show more'
     rate = min(rates[index], rates[lowest_index] / reading.headroom)
+    if rate < rates[0]:
+        note = 'the suggestion is below --min, where nothing was tried: start lower'
     return Suggestion(float(f'{rate:.1e}'), rates[lowest_index], note)
 
 

@@ -56,7 +56,9 @@ class SweepProgress:
         """Runs were trained on so many more images, all together."""
         with self._lock:
             for name in names:
-                self._done[name] += num_images / len(names)
+                # Of one that has diverged no more is counted.
+                done = self._done[name] + num_images / len(names)
+                self._done[name] = min(done, self._num_images[name])
             self._show()
 
     def end_run(self, name: str, text: str) -> None:

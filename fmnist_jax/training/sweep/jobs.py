@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Sequence
 
@@ -38,7 +39,8 @@ class Listener:
 
     Attributes:
       begun: told of jobs when their training begins.
-      ended: told of a job when it ends, and why if it diverged.
+      ended: told of a job when it ends, and why if it diverged, though others that are
+        trained with it go on.
       progress: of jobs that are trained together, makes what makes what is told how
         an epoch goes; see `Trainer`.
       log: told in one line what else happens.
@@ -79,7 +81,14 @@ def train_jobs(
             states.append(start.state)
             # The sweep has a line of its own for what each epoch came to.
             recorders.append(
-                Recorder(own, program, files, start.record, log=lambda _: None)
+                Recorder(
+                    own,
+                    program,
+                    files,
+                    start.record,
+                    log=lambda _: None,
+                    on_divergence=functools.partial(listener.ended, job),
+                )
             )
         startup = {'data': time.perf_counter() - started}
         trainer = Trainer(
@@ -89,8 +98,9 @@ def train_jobs(
             listener.progress(jobs),
             should_stop,
         )
-        # Raised when all have diverged; each one's recorder says where.
+        # Raised when all have diverged, of which the listener was told.
         with contextlib.suppress(DivergenceError):
             trainer.run(states, startup)
     for job, recorder in zip(jobs, recorders, strict=True):
-        listener.ended(job, recorder.divergence)
+        if recorder.divergence is None:
+            listener.ended(job, None)

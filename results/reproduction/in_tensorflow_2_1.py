@@ -38,13 +38,17 @@ def main(folder, seed):
       folder: of the IDX files.
       seed: of NumPy's and TensorFlow's random numbers; S3 set none.
     """
+    path = _RESULTS / 'runs' / _ROW / f'seed{seed}.json'
+    if path.exists():
+        sys.exit(f'{path} is there')
     np.random.seed(seed)
     tf.random.set_seed(seed)
     test = _read(folder, 't10k')
     training, validation = _divide(*_with_copies(*_read(folder, 'train')))
     model = tf.keras.Sequential(_vgg_like())
     model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy'])
-    commit = subprocess.check_output(['git', 'rev-parse', 'HEAD'], cwd=_RESULTS)
+    describe = ['git', 'describe', '--always', '--abbrev=40', '--dirty', '--exclude=*']
+    commit = subprocess.check_output(describe, cwd=_RESULTS)
     values = {
         'seed': seed,
         'git_commit': commit.decode().strip(),
@@ -63,7 +67,6 @@ def main(folder, seed):
         values['epochs'].append(figures)
         print(figures, flush=True)
     values['finished'] = time.strftime('%Y-%m-%d')
-    path = _RESULTS / 'runs' / _ROW / f'seed{seed}.json'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values, indent=2) + '\n')
     print('kept:', path)

@@ -91,7 +91,8 @@ def rotate(
 ) -> UInt8[Array, 'h w c']:
     """Rotates by an angle drawn uniformly from -degrees to degrees.
 
-    With the defaults, as the `ImageDataGenerator(rotation_range=10)` of Keras does.
+    With the defaults, as `ImageDataGenerator(rotation_range=10)` of Keras 2.12 and 3
+    does; keras_preprocessing 1.1.2 turns about a point a pixel further down and right.
     """
     angle = jax.random.uniform(key, (), jnp.float32, -degrees, degrees)
     return rotate_by(image, angle, interpolation=interpolation, fill=fill)

@@ -248,6 +248,8 @@ OTHER_FRAMEWORKS = (
     ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_loss', False),
     ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_accuracy', False),
     ('in_pytorch', 'bn_cnn-500-0.001', 'train_accuracy', False),
+    ('in_tensorflow_2_1', 'keras_cnns-vgg_like_leaking', 'validation_accuracy', False),
+    ('in_tensorflow_2_1', 'keras_cnns-vgg_like_leaking', 'test_loss', False),
 )
 
 
@@ -256,7 +258,7 @@ def test_what_is_said_of_other_frameworks_is_checked():
         (recipe.name, metric)
         for recipe in RECIPES
         for metric, text in recipe.readings[0].explanations.items()
-        if 'Keras' in text or 'PyTorch' in text
+        if any(name in text for name in ('Keras', 'PyTorch', 'TensorFlow 2.1'))
     }
     assert said == {(row, metric) for _, row, metric, _ in OTHER_FRAMEWORKS}
 

@@ -248,6 +248,7 @@ OTHER_FRAMEWORKS = (
     ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_loss', False),
     ('in_pytorch', 'tinyvgg_sgd-original_and_augmented', 'train_accuracy', False),
     ('in_pytorch', 'bn_cnn-500-0.001', 'train_accuracy', False),
+    ('in_pytorch', 'bn_cnn-100-0.001', 'test_loss', False),
     ('in_tensorflow_2_1', 'keras_cnns-vgg_like_leaking', 'validation_accuracy', False),
     ('in_tensorflow_2_1', 'keras_cnns-vgg_like_leaking', 'test_loss', False),
 )

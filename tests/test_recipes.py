@@ -68,6 +68,15 @@ def test_a_recipe_fits_its_config(recipe):
             assert reading.epoch == recipe.evaluated_at
 
 
+def test_what_is_scored_is_kept_whatever_stops_a_run():
+    """A stop within an epoch leaves a checkpoint, which must not displace another."""
+    for recipe in RECIPES:
+        config = config_of(recipe)
+        if recipe.has_batch_statistics or recipe.evaluated_at == 'lowest_loss':
+            assert config.checkpoint.every_minutes is None
+            assert config.checkpoint.keep_last >= config.num_epochs + 100
+
+
 def test_rows_that_nobody_published_are_few():
     """Besides the ways of measuring the same run again."""
     unpublished = [

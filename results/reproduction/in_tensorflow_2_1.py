@@ -2,7 +2,7 @@
 
 With S3's own split, too: scikit-learn's of random_state 42, of each image's two copies
 followed by itself, image by image. Alone, without the rest of this project, since that
-TensorFlow needs Python 3.7; Intel's build is 2.6 times as fast on a CPU as Google's:
+TensorFlow needs Python 3.7; Intel's build is much faster on a CPU than Google's:
 
     pip install intel-tensorflow==2.1.0 protobuf==3.20.3 scikit-learn==0.22.2
     python results/reproduction/in_tensorflow_2_1.py IDX_FOLDER SEED

@@ -147,9 +147,7 @@ RECIPES = (
                 published=figures(
                     '0.1367', '94.96', '0.1823', '93.54', validation_accuracy='94.85'
                 ),
-                why={
-                    **dict.fromkeys(('validation_accuracy', 'test_loss'), _NOT_KNOWN),
-                },
+                why=dict.fromkeys(('validation_accuracy', 'test_loss'), _NOT_KNOWN),
             ),
             # The best of its first ten by validation loss; S3 scored the best of all
             # 80 on test.

@@ -17,7 +17,6 @@ from fmnist_jax.reporting.units import percent
 # Lengths are pixels of the PNG that `style.to_png` makes, so that each pixel of an
 # image covers a whole number of them: an image's longer side, at most; the space
 # between two, and around all; of the names, the heading, and a line of a caption.
-_DPI = 150
 _SIDE, _GAP, _MARGIN, _NAMES, _HEADING, _LINE = 84, 8, 16, 150, 90, 14
 # Classes that a caption tells, at most, and of what share: what is not rounded to 0 %.
 _MAX_SHARES, _LEAST_SHARE = 2, 0.005
@@ -85,7 +84,7 @@ def _enlarge(image: UInt8[np.ndarray, 'h w c']) -> UInt8[np.ndarray, 'h2 w2 3']:
 def _show(sheet: UInt8[np.ndarray, 'h w 3']) -> tuple[Figure, Axes]:
     """A figure of these pixels, whose axes count them from the upper left."""
     height, width, _ = sheet.shape
-    figure = style.new_figure(width / _DPI, height / _DPI)
+    figure = style.new_figure(width / style.DPI, height / style.DPI)
     figure.set_layout_engine('none')
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(

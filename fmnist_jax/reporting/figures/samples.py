@@ -15,7 +15,6 @@ from fmnist_jax.reporting.figures import style
 MAX_CLASSES = 100
 # Lengths are pixels of the PNG that `style.to_png` makes, so that each pixel of an
 # image covers a whole number of them.
-_DPI = 150
 # An image's shorter and its longer side, at most; the space between two, and around
 # all; the least height of a row, which has three lines of text.
 _SHORT_SIDE, _LONG_SIDE, _GAP, _MARGIN, _MIN_ROW = 96, 300, 10, 15, 80
@@ -73,7 +72,7 @@ def _shown_size(height: int, width: int) -> tuple[int, int]:
 
 def _new_sheet(width: int, height: int) -> tuple[Figure, mpl.axes.Axes]:
     """A figure that is all axes, whose unit is a pixel, counted from the upper left."""
-    figure = style.new_figure(width / _DPI, height / _DPI)
+    figure = style.new_figure(width / style.DPI, height / style.DPI)
     figure.set_layout_engine('none')
     # Images set limits to their own, unless these are set before and kept.
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), xticks=[])
@@ -115,9 +114,9 @@ def _describe(title: str, per_class: int, shown: int, num_classes: int) -> str:
 def _add_margins(figure: Figure, axes: mpl.axes.Axes) -> None:
     """Enlarges the figure by what the texts take; the axes, all of it, keep size."""
     figure.draw_without_rendering()
-    texts = axes.get_tightbbox().get_points() * (_DPI / figure.dpi)
+    texts = axes.get_tightbbox().get_points()
     # Whole numbers, so that pixels stay on the picture's.
     low, high = np.floor(texts[0]) - _MARGIN, np.ceil(texts[1]) + _MARGIN
-    axes_size, size = figure.get_size_inches() * _DPI, high - low
-    figure.set_size_inches(size / _DPI)
+    axes_size, size = figure.get_size_inches() * style.DPI, high - low
+    figure.set_size_inches(size / style.DPI)
     axes.set_position((*-low / size, *axes_size / size))

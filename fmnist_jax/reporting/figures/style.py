@@ -42,6 +42,9 @@ _SETTINGS = {
     'text.parse_math': False,
 }
 
+# Dots an inch of a PNG, unless told otherwise.
+DPI = 150
+
 
 def settings() -> contextlib.AbstractContextManager[None]:
     """The style, for a `with` statement around all that makes a figure."""
@@ -50,10 +53,12 @@ def settings() -> contextlib.AbstractContextManager[None]:
 
 def new_figure(width: float | int, height: float | int) -> Figure:
     """An empty figure of so many inches, that lays itself out."""
-    return Figure(figsize=(width, height), layout='constrained')
+    # Texts are as wide as in the PNG for what looks where they fit: how wide a letter
+    # is for its size differs with the resolution.
+    return Figure(figsize=(width, height), layout='constrained', dpi=DPI)
 
 
-def to_png(figure: Figure, dpi: int = 150) -> bytes:
+def to_png(figure: Figure, dpi: int = DPI) -> bytes:
     """The figure as PNG."""
     return _save(figure, 'png', dpi=dpi)
 

@@ -68,13 +68,23 @@ def distinct(names: list[str]) -> list[str]:
 LARGE = [
     *(
         f'configs.frontier.{x}'
-        for x in ('five_minutes', 'resnet20', 'small', 'small_longer', 'speed')
+        for x in (
+            'blocks',
+            'five_minutes',
+            'resnet20',
+            'small',
+            'small_longer',
+            'speed',
+        )
     ),
     *(
         f'configs.frontier.wide_resnet:{x}'
         for x in ('wrn_16_4', 'wrn_28_10', 'wrn_40_4')
     ),
-    'configs.seeds.keras_cnns:vgg_like_sound',
+    *(
+        f'configs.seeds.keras_cnns:{x}'
+        for x in ('arch1_sound', 'arch2_sound', 'vgg_like_sound')
+    ),
     *(
         f'configs.seeds.tinyvgg_sgd:{x}'
         for x in ('rand_augment', 'original_and_augmented')

@@ -1,10 +1,16 @@
-"""A small model with everything in it, for whole runs."""
+"""A small model with everything in it, for whole runs; variables of others."""
+
+import functools
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from fmnist_jax.kernels import max_pool
+from fmnist_jax.models import create_model
 from fmnist_jax.models.layers import Conv, Dropout, flatten
+from tests.images import GREY
 
 
 class DropoutNet(nn.Module):
@@ -31,3 +37,15 @@ class LonelyNet(nn.Module):
     def __call__(self, images, *, train):
         x = nn.BatchNorm(use_running_average=not train)(flatten(images))
         return nn.Dense(self.num_classes)(x)
+
+
+def random_variables(name):
+    """A model, and variables of its shapes, none of them 0."""
+    model = create_model(name, num_classes=10)
+    init = functools.partial(model.init, train=False)
+    image = jax.ShapeDtypeStruct((1, *GREY), jnp.float32)
+    rng = np.random.default_rng(0)
+    return model, jax.tree.map(
+        lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(np.float32),
+        jax.eval_shape(init, jax.random.key(0), image),
+    )

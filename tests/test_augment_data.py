@@ -13,7 +13,7 @@ from fmnist_jax.data import altered, load_dataset
 from fmnist_jax.errors import UserError
 from tests import idx_files
 from tests.conftest import run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 SCRIPT = 'fmnist_jax.augment_data'
 COUNT = 105

@@ -9,7 +9,7 @@ from benchmarks.turns import check_operations, summarize
 from fmnist_jax.data.augmentation import OPERATIONS
 from results.report_tables import augmentation_table
 from tests.conftest import run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 SCRIPT = 'benchmarks.augmentation'
 

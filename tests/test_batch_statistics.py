@@ -14,7 +14,7 @@ from fmnist_jax.training.train import train_and_evaluate
 from results import keep
 from results.reproduction import batch_statistics
 from tests.conftest import make_small_config, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 
 @pytest.fixture(scope='module')

@@ -17,7 +17,7 @@ from fmnist_jax.training import trained
 from fmnist_jax.training.evaluation.evaluate import evaluate
 from tests import idx_files
 from tests.conftest import ROOT, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 EPOCHS = 25
 

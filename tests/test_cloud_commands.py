@@ -15,7 +15,7 @@ from fmnist_jax.cloud import failures, job, options, results, source, vm, watch,
 from fmnist_jax.cloud.watch import End
 from fmnist_jax.errors import UserError
 from tests.conftest import ROOT, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 ZONE = '--zone=us-central1-a'
 

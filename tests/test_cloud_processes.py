@@ -14,7 +14,7 @@ from fmnist_jax import stopping
 from fmnist_jax.cloud import processes, runner
 from fmnist_jax.errors import UserError
 from tests.conftest import ROOT, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 # A Group of short programs, one an argument, with the waits made short.
 GROUP = """

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.clouds import ZONE, Cloud
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 BUCKET = '--workdir=gs://bucket/a run'
 ALL_STEPS = [1, 2, 3, 4, 5, 6]

@@ -26,7 +26,7 @@ from tests.kept_runs import (
     read_markdown,
     run_compare,
 )
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 
 def test_curves_are_those_of_the_metrics():

@@ -24,7 +24,7 @@ from fmnist_jax.training.ahead_of_time.roofline import roofline
 from fmnist_jax.training.ahead_of_time.topology import Topology
 from fmnist_jax.training.build import build_experiment
 from tests.conftest import run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 needs_libtpu = pytest.mark.skipif(
     importlib.util.find_spec('libtpu') is None,

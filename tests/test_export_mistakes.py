@@ -11,7 +11,7 @@ from fmnist_jax.errors import UserError
 from fmnist_jax.training.exporting.export import export
 from tests.conftest import run_script
 from tests.exporting import make_run
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 # Arguments of fmnist_jax.export, and what the message must hold.
 ARGUMENTS = {

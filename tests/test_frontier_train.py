@@ -20,7 +20,7 @@ from results.frontier.train import Place
 from tests import frontier_rows as fake
 from tests.conftest import ROOT, run_script
 from tests.kept_runs import edit
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 from tests.test_frontier_rows import BY_NAME
 
 SCORES = {'split': 'test', 'accuracy': 0.5, 'loss': 0.1, 'checkpoint_step': 1}

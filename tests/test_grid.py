@@ -13,7 +13,7 @@ from fmnist_jax import config as config_lib
 from fmnist_jax.errors import UserError
 from fmnist_jax.grid import Axis, canonical, make_members, parse_grid, short_names
 from tests.conftest import ROOT, run_script
-from tests.test_bad_input import assert_fails, changed
+from tests.mistakes import assert_fails, changed
 
 FLIP = {'name': 'horizontal_flip', 'probability': 0.5}
 

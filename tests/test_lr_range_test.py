@@ -22,7 +22,7 @@ from fmnist_jax.training.lr_range_test.rise import Rise
 from fmnist_jax.training.program import Program
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import make_small_config, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 FILES = {'lr_range_test.json', 'lr_range_test.png', 'lr_range_test.pdf'}
 

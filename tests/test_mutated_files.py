@@ -26,7 +26,7 @@ from benchmarks.mutations.process import Worker
 from benchmarks.mutations.trial import Trial
 from fmnist_jax.data import Dataset
 from tests.conftest import run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 pytestmark = pytest.mark.skipif(
     not Path('/proc/self/clear_refs').exists(), reason='needs Linux'

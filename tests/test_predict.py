@@ -23,7 +23,7 @@ from fmnist_jax.training.evaluation.evaluate import evaluate
 from fmnist_jax.training.evaluation.prediction import classify, predict
 from fmnist_jax.training.exporting.export import export
 from tests.conftest import run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 NAMES = ('T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat')
 NAMES += ('Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot')

@@ -24,7 +24,7 @@ from fmnist_jax.training.evaluation.robustness import measure_robustness
 from fmnist_jax.training.parallel import jit_once
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import make_small_config, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 LABELS = list(range(10))
 

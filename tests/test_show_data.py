@@ -12,8 +12,8 @@ from fmnist_jax import config as config_lib
 from fmnist_jax.reporting.figures.samples import samples_figure
 from tests import idx_files
 from tests.conftest import ROOT, run_script
+from tests.mistakes import assert_fails
 from tests.showing import enlarged, paste, statistics, texts, tiles
-from tests.test_bad_input import assert_fails
 
 SCRIPT = 'fmnist_jax.show_data'
 

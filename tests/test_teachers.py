@@ -20,7 +20,7 @@ from fmnist_jax.training.train import train_and_evaluate
 from fmnist_jax.training.transfer import start_from
 from fmnist_jax.workdir import locate
 from tests.conftest import make_small_config, run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 from tests.test_gradients import gradient_of, softmax, start_of
 from tests.test_step import train
 

@@ -11,7 +11,7 @@ from fmnist_jax import config as config_lib
 from fmnist_jax.errors import DivergenceError, UserError
 from fmnist_jax.training.train import train_and_evaluate
 from tests.conftest import run_script
-from tests.test_bad_input import assert_fails
+from tests.mistakes import assert_fails
 
 SCRIPT = 'benchmarks.time_to_accuracy'
 

@@ -25,7 +25,7 @@ _OPERATIONS = flags.DEFINE_list(
     None,
     'Those of fmnist_jax/data/augmentation/registry.py; default: all.',
 )
-_ROUNDS = flags.DEFINE_integer('rounds', 7, 'Turns of each.', lower_bound=1)
+_ROUNDS = flags.DEFINE_integer('rounds', 31, 'Turns of each.', lower_bound=1)
 _SECONDS = flags.DEFINE_float(
     'seconds', 0.4, 'How long a turn lasts, about.', lower_bound=0.01
 )

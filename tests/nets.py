@@ -1,4 +1,4 @@
-"""A small model with everything in it, for whole runs; variables of others."""
+"""Small models for whole runs, and random variables for the registered ones."""
 
 import functools
 

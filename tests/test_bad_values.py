@@ -1,4 +1,4 @@
-"""A value that no field can have is named, with what would do."""
+"""Values, names and splits that a config cannot have are named, with what would do."""
 
 import dataclasses
 import math

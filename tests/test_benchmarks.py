@@ -23,10 +23,10 @@ from benchmarks.workloads import NETWORKS, Workload, with_names
 from fmnist_jax.errors import UserError
 from fmnist_jax.models import create_model
 from tests.conftest import ROOT, run_script
+from tests.images import GREY
 from tests.nets import random_variables
 from tests.test_structure import PACKAGE, imports
 
-IMAGE = (28, 28, 1)
 WORKLOAD = Workload('linear', 10)
 SETTINGS = Settings(rounds=3, seconds=0.5)
 
@@ -48,7 +48,7 @@ def test_what_a_benchmark_needs_of_the_package_is_there(name):
 
 
 def test_tinyvgg_needs_6_66_mflop_an_image():
-    assert training_flops(create_model('tinyvgg', num_classes=10), IMAGE) == 6_662_040
+    assert training_flops(create_model('tinyvgg', num_classes=10), GREY) == 6_662_040
 
 
 def test_the_work_of_vgg_like_is_what_its_layers_sizes_say():
@@ -59,14 +59,14 @@ def test_the_work_of_vgg_like_is_what_its_layers_sizes_say():
     others = conv(28, 32, 32) + conv(14, 32, 64) + conv(14, 64, 64)
     dense = 7 * 7 * 64 * 512 + 512 * 10
     model = create_model('vgg_like', num_classes=10)
-    assert training_flops(model, IMAGE) == 2 * (2 * first + 3 * (others + dense))
+    assert training_flops(model, GREY) == 2 * (2 * first + 3 * (others + dense))
 
 
 def test_a_gradient_is_needed_of_what_a_parameter_comes_before():
     needed = {
         name: [
             layer.needs_input_gradient
-            for layer in layers_work(create_model(name, num_classes=10), IMAGE)
+            for layer in layers_work(create_model(name, num_classes=10), GREY)
         ]
         for name in ('linear', 'linear_v0', 'bn_cnn', 'arch2')
     }

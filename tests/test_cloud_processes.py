@@ -55,12 +55,8 @@ ENDS = {
         'run the same co',
     ),
     'killed': ((STUBBORN, 'import os; os.kill(os.getpid(), 9)'), 137, 'by SIGKILL'),
-    'aborted by the runtime': (
-        # It misses the other only once that has ended, on a busy machine too.
-        (
-            'import os, time; time.sleep(2); os.abort()',
-            'import os; os.kill(os.getpid(), 11)',
-        ),
+    'a crash': (
+        (SLEEP, 'import os; os.kill(os.getpid(), 11)'),
         139,
         'process 1 was ended by SIGSEGV',
     ),
@@ -78,6 +74,20 @@ def test_the_end_of_one_is_the_end_of_all_and_is_told(tmp_path, case):
     if part:
         assert part in lines[0]
         assert 'run the same command again' in lines[0]
+
+
+@pytest.mark.parametrize(
+    ('codes', 'first'),
+    [
+        ([-signal.SIGABRT, -signal.SIGSEGV], 1),
+        ([75, 0, 5], 2),
+        ([-signal.SIGABRT, None], 0),
+        ([75, -signal.SIGABRT], 0),
+        ([0, 2, 1], 1),
+    ],
+)
+def test_the_cause_is_who_does_not_just_miss_another(codes, first):
+    assert processes._first(codes) == first
 
 
 def test_the_first_writes_to_the_terminal_and_the_others_to_files(tmp_path):

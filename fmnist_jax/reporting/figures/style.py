@@ -42,7 +42,7 @@ _SETTINGS = {
     'text.parse_math': False,
 }
 
-# Dots an inch of a PNG, unless told otherwise.
+# Dots an inch of a PNG, unless told otherwise, and of images within SVG and PDF.
 DPI = 150
 
 

@@ -6,7 +6,7 @@ rounds, beginning with another one in each. Images a second are the median of th
 rounds; the ratio is the median of those to what no augmentation gives in the same
 round. Compilation is not timed.
 
-Takes about two minutes, on a machine with nothing else to do.
+Takes about four minutes, on a machine with nothing else to do.
 """
 
 import os

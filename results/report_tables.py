@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,19 @@ def augmentation_table(report: Mapping[str, Any]) -> str:
     workloads = report['workloads']
     header = ['augmentation']
     for workload in workloads:
-        header += [f'images/s, batches of {workload["batch_size"]}', 'ratio']
+        size = workload['batch_size']
+        header += [f'images/s, batches of {size}', 'ratio (quartiles)']
     rows = []
     for name in workloads[0]['summary']:
         row = [f'`{name}`']
         for workload in workloads:
             measured = workload['summary'][name]
-            row += [f'{measured["images_per_second"]:,.0f}', f'{measured["ratio"]:.2f}']
+            ratios = [rates[name] / rates['none'] for rates in workload['rounds']]
+            low, _, high = statistics.quantiles(ratios, method='inclusive')
+            row += [
+                f'{measured["images_per_second"]:,.0f}',
+                f'{measured["ratio"]:.2f} ({low:.2f} to {high:.2f})',
+            ]
         rows.append(row)
     return markdown_table(header, rows)
 

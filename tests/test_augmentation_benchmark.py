@@ -73,10 +73,12 @@ def test_the_table_has_a_row_for_each_operation():
         name: {'images_per_second': speed, 'ratio': ratio}
         for name, (speed, ratio) in measured.items()
     }
+    # Rounds whose ratios are 0.6, 0.7, 0.8, 0.9 and 1: the quarters are at 0.7 and 0.9.
+    rounds = [{'none': 1000, 'rotate': rate} for rate in (900, 600, 1000, 700, 800)]
     report = {
         'workloads': [
-            {'batch_size': 64, 'summary': summary},
-            {'batch_size': 250, 'summary': summary},
+            {'batch_size': size, 'summary': summary, 'rounds': rounds}
+            for size in (64, 250)
         ]
     }
     lines = augmentation_table(report).splitlines()
@@ -84,6 +86,6 @@ def test_the_table_has_a_row_for_each_operation():
     assert 'batches of 64' in lines[0]
     assert 'batches of 250' in lines[0]
     assert lines[2:] == [
-        '| `none` | 1,234 | 1.00 | 1,234 | 1.00 |',
-        '| `rotate` | 1,000 | 0.81 | 1,000 | 0.81 |',
+        f'| `none` |{" 1,234 | 1.00 (1.00 to 1.00) |" * 2}',
+        f'| `rotate` |{" 1,000 | 0.81 (0.70 to 0.90) |" * 2}',
     ]
